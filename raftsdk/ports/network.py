@@ -1,0 +1,78 @@
+"""Typed calls between nodes: the seam of whoever has an RPC system of their own."""
+
+from collections.abc import Callable
+from typing import Protocol, runtime_checkable
+
+from msgspec import Struct
+
+from raftsdk.messages import (
+    AppendEntriesRequest,
+    AppendEntriesResponse,
+    Request,
+    RequestVoteRequest,
+    RequestVoteResponse,
+    Response,
+)
+from raftsdk.types import NodeId
+
+
+class LinkStatus(Struct, frozen=True):
+    """What is known of the way to one peer; shown by `raftsdk status`."""
+
+    connected: bool = False
+    codec: str = ""
+    transport: str = ""
+
+
+@runtime_checkable
+class RaftHandler(Protocol):
+    """Where a network delivers what other nodes ask of this one. Every `RaftNode` is one."""
+
+    def deliver(self, request: Request, reply: Callable[[Response], None]) -> None:
+        """Take a request. `reply` is called exactly once, now or later, from the same event loop, with the response or an
+        `ErrorResponse`. Never blocks and never raises. The network has already made sure who is speaking: that the
+        `leader_id` or `candidate_id` of a peer's request is that peer's.
+        """
+        ...
+
+
+@runtime_checkable
+class RaftNetwork(Protocol):
+    """Carries typed requests to other nodes, and theirs to this one.
+
+    *Order.* Calls to one target that carry entries reach it in the order they were started, and so do those that carry
+    none (votes and heartbeats); those without entries may overtake those with, and should, so that a heartbeat never
+    waits behind bulk. "Started" means the coroutine's first step: an implementation puts the request on its way before
+    its first suspension. Order is a promise of speed: when it is broken the window is worth little, and nothing is lost.
+    *Completion.* In any order, each call exactly once, by returning or by raising, within the network's own deadline.
+    *Raising* (`Unreachable`, `Refused`) means the target may or may not have acted. Never answers for a node that did
+    not answer. Repeats are harmless: the core expects them.
+    *Isolation.* A target that hangs, floods or lies delays no call to another target. What waits for one target is
+    bounded in bytes; beyond that, a call raises `Unreachable` at once.
+    *Cancellation* of a call only gives up its answer. Used from one event loop; need not be thread-safe.
+    """
+
+    api_version: int
+    """1. A later version adds calls with a default that is safe when absent."""
+
+    async def start(self, handler: RaftHandler) -> None:
+        """Begin to deliver incoming requests to `handler`. Called once, before any call. Raises `OSError` when an
+        address to listen on cannot be had.
+        """
+        ...
+
+    async def request_vote(self, target: NodeId, request: RequestVoteRequest) -> RequestVoteResponse:
+        """Ask for a vote (paper §5.2)."""
+        ...
+
+    async def append_entries(self, target: NodeId, request: AppendEntriesRequest) -> AppendEntriesResponse:
+        """Send entries, or a heartbeat (paper §5.3)."""
+        ...
+
+    def link(self, target: NodeId) -> LinkStatus:
+        """What is known of the way to `target` now. Cheap; for people."""
+        ...
+
+    async def aclose(self) -> None:
+        """Stop listening, end every connection; outstanding calls raise `Unreachable`. May be called twice."""
+        ...

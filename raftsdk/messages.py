@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 
 from msgspec import Struct
 
+from raftsdk import errors
 from raftsdk.errors import DecodeError
 from raftsdk.types import MAX_INTEGER, Entry, LogIndex, NodeId, Term, Unsigned, is_identifier
 
@@ -69,8 +70,9 @@ class AppendEntriesRequest(Struct, frozen=True, gc=False, kw_only=True):
 class AppendEntriesResponse(Struct, frozen=True, gc=False, kw_only=True):
     """Whether the follower's log now agrees with the leader's up to the end of the request.
 
-    On refusal, (`conflict_index`, `conflict_term`) is the last entry of the follower that could still agree: the highest
-    one at or below `prev_log_index` whose term is at most `prev_log_term` (paper §5.3's optimisation, sharpened).
+    On refusal, (`conflict_index`, `conflict_term`) is the last entry of the follower that could still agree: the
+    highest one at or below `prev_log_index` whose term is at most `prev_log_term` (paper §5.3's optimisation,
+    sharpened).
     """
 
     term: Term
@@ -80,8 +82,9 @@ class AppendEntriesResponse(Struct, frozen=True, gc=False, kw_only=True):
 
 
 class RequestVoteRequest(Struct, frozen=True, gc=False, kw_only=True):
-    """A candidate's plea (paper Figure 2, §5.2). With `pre_vote`, only a question: `term` is the one it would campaign in
-    (thesis §9.6).
+    """A candidate's plea (paper Figure 2, §5.2).
+
+    With `pre_vote`, only a question: `term` is the one it would campaign in (thesis §9.6).
     """
 
     term: Term
@@ -194,6 +197,41 @@ MESSAGE_TYPES: dict[MessageKind, type[Message]] = {
 }
 
 MESSAGE_KINDS: dict[type[Message], MessageKind] = {message: kind for kind, message in MESSAGE_TYPES.items()}
+
+
+# -- errors across the wire
+
+_ERROR_CODES: dict[type[errors.RaftError], ErrorCode] = {
+    errors.NotLeader: ErrorCode.NOT_LEADER,
+    errors.Overloaded: ErrorCode.OVERLOADED,
+    errors.CommandTooLarge: ErrorCode.TOO_LARGE,
+    errors.ProposalDropped: ErrorCode.DROPPED,
+    errors.OutcomeUnknown: ErrorCode.OUTCOME_UNKNOWN,
+    errors.CommandFailed: ErrorCode.COMMAND_FAILED,
+    errors.NodeStopped: ErrorCode.STOPPED,
+}
+_ERRORS = {code: error for error, code in _ERROR_CODES.items()}
+
+
+def error_response(error: errors.RaftError) -> ErrorResponse:
+    """How `error` travels. What has no code of its own travels as `outcome_unknown`, which promises nothing."""
+    return ErrorResponse(
+        code=_ERROR_CODES.get(type(error), ErrorCode.OUTCOME_UNKNOWN),
+        message=str(error),
+        leader_id=(error.leader or "") if isinstance(error, errors.NotLeader) else "",
+        leader_addresses=list(error.addresses) if isinstance(error, errors.NotLeader) else [],
+        retry_after_ms=error.retry_after_ms if isinstance(error, errors.Overloaded) else 0,
+    )
+
+
+def error_of(response: ErrorResponse) -> errors.RaftError:
+    """The error that `response` tells of; `Refused` for a code that belongs to no other."""
+    if response.code == ErrorCode.NOT_LEADER:
+        return errors.NotLeader(response.leader_id or None, response.leader_addresses)
+    if response.code == ErrorCode.OVERLOADED:
+        return errors.Overloaded(response.message, response.retry_after_ms)
+    known = _ERRORS.get(ErrorCode(response.code)) if response.code in list(ErrorCode) else None
+    return known(response.message) if known else errors.Refused(response.code, response.message)
 
 
 # -- what every message must satisfy, whoever decoded it

@@ -1,7 +1,7 @@
 """What the world must provide: five small interfaces with long contracts, and nothing that runs.
 
-Each contract answers the same questions: may it block, raise, reorder, repeat, be called twice, be cancelled. Each has a
-suite in `raftsdk.testing` that a third party's implementation can be run against.
+Each contract answers the same questions: may it block, raise, reorder, repeat, be called twice, be cancelled. Each
+has a suite in `raftsdk.testing` that a third party's implementation can be run against.
 """
 
 from raftsdk.ports.codec import Codec

@@ -11,9 +11,10 @@ class Codec(Protocol):
 
     *Total.* `encode` accepts every message that passes `messages.check`, of any size, and does not check again.
     *Exact.* `decode(kind, encode(m)) == m`: 63-bit integers keep every bit, `bytes` every byte.
-    *Closed.* `decode` returns a fully checked, fully copied message (it calls `messages.check`), or raises `DecodeError`;
-    never anything else, whatever the bytes: wrong types (`true` is no integer, `1.0` neither), ranges, lengths, nesting
-    to any depth, truncation, trailing bytes, duplicate keys. Its time and memory are bounded by the length of the input.
+    *Closed.* `decode` returns a fully checked, fully copied message (it calls `messages.check`), or raises
+    `DecodeError`; never anything else, whatever the bytes: wrong types (`true` is no integer, `1.0` neither), ranges,
+    lengths, nesting to any depth, truncation, trailing bytes, duplicate keys. Its time and memory are bounded by the
+    length of the input.
     *Open to the future.* Unknown fields are ignored; a missing field that has a default gets it.
     *Independent.* No state between calls; safe from any thread; the result keeps no reference to `data`, so the caller
     may reuse the buffer at once.

@@ -29,9 +29,11 @@ class RaftHandler(Protocol):
     """Where a network delivers what other nodes ask of this one. Every `RaftNode` is one."""
 
     def deliver(self, request: Request, reply: Callable[[Response], None]) -> None:
-        """Take a request. `reply` is called exactly once, now or later, from the same event loop, with the response or an
-        `ErrorResponse`. Never blocks and never raises. The network has already made sure who is speaking: that the
-        `leader_id` or `candidate_id` of a peer's request is that peer's.
+        """Take a request. Never blocks and never raises.
+
+        `reply` is called exactly once, now or later, from the same event loop, with the response or an `ErrorResponse`.
+        The network has already made sure who is speaking: that the `leader_id` or `candidate_id` of a peer's request is
+        that peer's.
         """
         ...
 
@@ -40,10 +42,11 @@ class RaftHandler(Protocol):
 class RaftNetwork(Protocol):
     """Carries typed requests to other nodes, and theirs to this one.
 
-    *Order.* Calls to one target that carry entries reach it in the order they were started, and so do those that carry
-    none (votes and heartbeats); those without entries may overtake those with, and should, so that a heartbeat never
-    waits behind bulk. "Started" means the coroutine's first step: an implementation puts the request on its way before
-    its first suspension. Order is a promise of speed: when it is broken the window is worth little, and nothing is lost.
+    *Order.* Calls to one target that carry entries reach it in the order they were started, and so do those that
+    carry none (votes and heartbeats); those without entries may overtake those with, and should, so that a heartbeat
+    never waits behind bulk. "Started" means the coroutine's first step: an implementation puts the request on its way
+    before its first suspension. Order is a promise of speed: when it is broken the window is worth little, and
+    nothing is lost.
     *Completion.* In any order, each call exactly once, by returning or by raising, within the network's own deadline.
     *Raising* (`Unreachable`, `Refused`) means the target may or may not have acted. Never answers for a node that did
     not answer. Repeats are harmless: the core expects them.

@@ -10,9 +10,10 @@ class StateMachine(Protocol):
     """The application: the same commands in the same order give the same state and results on every node (paper §2).
 
     *Determinism.* No clock, no chance, no environment, no iteration order of a set: only the state and the command.
-    *Raising.* An exception from `apply` stops that command alone, on every node alike: its proposer gets `CommandFailed`
-    with the exception's type and text, the index counts as applied, and the next command follows. So raise only for what
-    every node will find alike (a malformed command, a broken rule), and before changing any state.
+    *Raising.* An exception from `apply` stops that command alone, on every node alike: its proposer gets
+    `CommandFailed` with the exception's type and text, the index counts as applied, and the next command follows. So
+    raise only for what every node will find alike (a malformed command, a broken rule), and before changing any
+    state.
     *Threads.* Both methods are called from the event loop's thread, one at a time. Long work there delays the node's
     heartbeats: the node applies in slices and warns when the loop lags, but it cannot interrupt one call.
     """

@@ -11,18 +11,19 @@ class Storage(Protocol):
 
     *Durable* means: survives the process being killed and the machine losing power, from the moment `persist` returned.
     *Atomic.* A crash leaves every part of a `Write` or none of it; a crash before `persist` returned may leave either.
-    *Order.* The caller awaits one `persist` before it starts the next, and never cancels one.
-    *Failure.* When `persist` raises, nothing may be assumed about this write; the node stops for good. An implementation
-    never retries past a failed sync (the kernel may have dropped the dirty pages) and raises `StorageFailed` from then
-    on.
+    *Order.* The caller awaits one `persist` before it starts the next. Cancelling one only stops the waiting; `aclose`
+    lets it finish.
+    *Failure.* When `persist` raises, nothing may be assumed about this write; the node stops for good. An
+    implementation never retries past a failed sync (the kernel may have dropped the dirty pages) and raises
+    `StorageFailed` from then on.
     *Blocking.* Neither call blocks the event loop: slow work happens on a thread.
     """
 
     async def load(self, identity: Identity) -> Recovered:
         """Take possession and return all that is stored. Called once, first.
 
-        A store that is new is marked as `identity`'s for ever. Raises `StorageRefused`, saying what is wrong, where, and
-        what to do, when the data is another node's or cluster's, of a newer format, damaged, or in use by another
+        A store that is new is marked as `identity`'s for ever. Raises `StorageRefused`, saying what is wrong, where,
+        and what to do, when the data is another node's or cluster's, of a newer format, damaged, or in use by another
         process; nothing is changed then. Every entry returned has passed its checksum, and indexes have no gaps.
         """
         ...
@@ -32,5 +33,5 @@ class Storage(Protocol):
         ...
 
     async def aclose(self) -> None:
-        """Release everything, so that another process may open the same data. May be called twice; also before `load`."""
+        """Release everything, so that another process may open the data. May be called twice, also before `load`."""
         ...

@@ -90,8 +90,9 @@ class Transport(Protocol):
         ...
 
     async def listen(self, address: str, on_connection: OnConnection) -> Listener:
-        """Accept at `address` until the listener is closed; `on_connection` runs as a task for each connection, which is
-        closed when it returns or raises. Raises `OSError` when the address cannot be had, `ValueError` when it makes no
-        sense.
+        """Accept at `address` until the listener is closed.
+
+        `on_connection` runs as a task for each connection, which is closed when it returns or raises. Raises `OSError`
+        when the address cannot be had, `ValueError` when it makes no sense.
         """
         ...

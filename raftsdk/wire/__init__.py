@@ -1,1 +1,1 @@
-"""Codec + Transport → RaftNetwork: frames, the hello, calls and their deadlines. Written once for all codecs and transports."""
+"""Codec + Transport → RaftNetwork: frames, the hello, calls and their deadlines; written once for all of them."""

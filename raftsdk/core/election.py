@@ -1,0 +1,126 @@
+"""Who may lead: pre-vote, vote and tally (paper §5.2, §5.4.1; thesis §9.6 for pre-vote, §6.2 for leader stickiness)."""
+
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from raftsdk.core.events import Answered, Received
+from raftsdk.core.quorum import VoteResult, vote_result
+from raftsdk.core.ready import Call
+from raftsdk.messages import RequestVoteRequest, RequestVoteResponse
+from raftsdk.types import EntryId, NodeId
+
+if TYPE_CHECKING:
+    from raftsdk.core.raft import Raft
+
+
+class Role(StrEnum):
+    """Paper Figure 4, and the stage before candidacy in which nobody is disturbed (thesis §9.6)."""
+
+    FOLLOWER = "follower"
+    PRE_CANDIDATE = "pre-candidate"
+    CANDIDATE = "candidate"
+    LEADER = "leader"
+
+
+# -- asking for votes
+
+
+def campaign(raft: "Raft") -> None:
+    """An election timeout has passed without a leader: ask the others, first without disturbing anybody."""
+    if raft.id not in raft.membership.voters():
+        raft.restart_election_timer()
+        return
+    if raft.config.pre_vote:
+        raft.become_pre_candidate()
+        _request_votes(raft, pre_vote=True)
+        # A pre-vote promises nothing, so one's own needs no disk.
+        count_vote(raft, raft.id, granted=True)
+    else:
+        stand(raft)
+
+
+def stand(raft: "Raft") -> None:
+    """Become a candidate in a new term. The candidate's own vote is counted only once it is durable."""
+    raft.become_candidate()
+    _request_votes(raft, pre_vote=False)
+
+
+def _request_votes(raft: "Raft", *, pre_vote: bool) -> None:
+    last = raft.log.last_id
+    request = RequestVoteRequest(
+        term=raft.term + 1 if pre_vote else raft.term,
+        candidate_id=raft.id,
+        last_log_index=last.index,
+        last_log_term=last.term,
+        pre_vote=pre_vote,
+    )
+    for voter in sorted(frozenset().union(*raft.membership.halves()) - {raft.id}):
+        raft.call(Call(voter, request))
+
+
+def handle_answer(raft: "Raft", event: Answered, request: RequestVoteRequest, response: RequestVoteResponse) -> None:
+    """Count a vote, if it is one for the election that is under way."""
+    asked_as = (Role.PRE_CANDIDATE, raft.term + 1) if request.pre_vote else (Role.CANDIDATE, raft.term)
+    if (raft.role, request.term) == asked_as:
+        count_vote(raft, event.call.target, granted=response.vote_granted)
+
+
+def count_vote(raft: "Raft", voter: NodeId, *, granted: bool) -> None:
+    """Record one vote and act on the result: the first answer of a voter stands.
+
+    A candidate wins only once its own vote, and with it the term, is durable, even if the others alone are a majority.
+    Or it could lead term 5, replicate an entry, crash, forget term 5, be given the same votes again, and replicate
+    another entry of term 5 at the same index: two logs that agree on (term, index) and differ.
+    """
+    raft.votes.setdefault(voter, granted)
+    match vote_result(raft.membership.halves(), raft.votes):
+        case VoteResult.WON if raft.role is Role.PRE_CANDIDATE:
+            stand(raft)
+        case VoteResult.WON if raft.id in raft.votes:
+            raft.become_leader()
+        case VoteResult.LOST:
+            raft.become_follower(raft.term, leader_id=None)
+
+
+# -- being asked
+
+
+def handle_request(raft: "Raft", event: Received, request: RequestVoteRequest) -> None:
+    """Grant or refuse, and remember a vote before anybody learns of it."""
+    if _sticks_to_leader(raft):
+        # Neither grant nor take the term: a node that was removed, or cut off, must not unseat a leader that works.
+        raft.respond(event.token, RequestVoteResponse(term=raft.term, vote_granted=False))
+        return
+    if request.term > raft.term and not request.pre_vote:
+        raft.become_follower(request.term, leader_id=None)
+    granted = _may_vote_for(raft, request)
+    if granted and not request.pre_vote:
+        raft.vote_for(request.candidate_id)
+    # A granted pre-vote answers in the candidate's future term: in ours, it would look like an answer of the past.
+    term = request.term if granted else raft.term
+    raft.respond(event.token, RequestVoteResponse(term=term, vote_granted=granted))
+
+
+def _sticks_to_leader(raft: "Raft") -> bool:
+    """A leader was heard from within the shortest election timeout (thesis §6.2).
+
+    Only with check-quorum on: without it, a leader that nobody can answer would keep its followers for ever.
+    """
+    heard_lately = raft.election_elapsed < raft.config.election_timeout_ticks
+    return raft.config.check_quorum and raft.leader_id is not None and heard_lately
+
+
+def _may_vote_for(raft: "Raft", request: RequestVoteRequest) -> bool:
+    """First come, first served within a term, and only for a log at least as complete as this one (paper §5.4.1).
+
+    Membership is not asked: a voter that has not heard of its promotion must vote, or a quorum may never form.
+    """
+    free = (
+        request.term > raft.term
+        if request.pre_vote
+        else (
+            request.term == raft.term
+            and (raft.voted_for == request.candidate_id or (raft.voted_for is None and raft.leader_id is None))
+        )
+    )
+    return free and EntryId(request.last_log_term, request.last_log_index) >= raft.log.last_id

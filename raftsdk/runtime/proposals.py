@@ -1,0 +1,155 @@
+"""Who waits for which entry. A proposal ends exactly once: with a result, or with an error that says what it means."""
+
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+from msgspec import Struct
+
+from raftsdk.config import RaftConfig
+from raftsdk.core.events import Propose
+from raftsdk.core.ready import Accepted, ProposalRefused
+from raftsdk.errors import (
+    CommandTooLarge,
+    NodeStopped,
+    NotLeader,
+    OutcomeUnknown,
+    Overloaded,
+    ProposalDropped,
+    RaftError,
+)
+from raftsdk.types import Entry, LogIndex, Term
+
+Outcome: TypeAlias = bytes | RaftError
+Settle: TypeAlias = Callable[[LogIndex, Outcome], None]
+"""Told once how its proposal ended, and at which index (0: in no log). Must not raise."""
+
+
+class _Batch(Struct):
+    """Proposals that stand side by side in the log: the i-th at `first_index + i`, all of one `term`."""
+
+    settlers: Sequence[Settle]
+    commands_bytes: int
+    deadline: float
+    first_index: LogIndex = 0
+    term: Term = 0
+
+    def part(self, first: LogIndex, last: LogIndex) -> Sequence[tuple[LogIndex, Settle]]:
+        """The proposals whose index lies between `first` and `last`, with their index."""
+        start = max(first, self.first_index)
+        settlers = self.settlers[start - self.first_index : max(last + 1 - self.first_index, 0)]
+        return list(zip(range(start, start + len(settlers)), settlers, strict=True))
+
+    @property
+    def last_index(self) -> LogIndex:
+        return self.first_index + len(self.settlers) - 1
+
+
+class Proposals:
+    """Collects commands for the next turn of the loop, and remembers the ones that are in the log until they end.
+
+    Batches are few (one a turn of the loop), proposals are many: all book-keeping is by batch.
+    """
+
+    def __init__(self, config: RaftConfig) -> None:
+        self._config = config
+        self._commands: list[bytes] = []
+        self._settlers: list[Settle] = []
+        self._offered: dict[int, _Batch] = {}  # by token: handed to the core, not yet accepted or refused
+        self._accepted: list[_Batch] = []  # in the log, oldest first; not applied to the end
+        self._next_token = 0
+        self._pending_count = 0
+        self._pending_bytes = 0
+        self._applied_index: LogIndex = 0
+
+    @property
+    def waiting(self) -> bool:
+        """Whether there is anything for `offer`."""
+        return bool(self._commands)
+
+    def add(self, command: bytes, settle: Settle) -> None:
+        """Take a command for the next turn. Raises what `RaftNode.propose` documents for a command not taken."""
+        size = len(command)
+        if size > self._config.max_command_bytes:
+            raise CommandTooLarge(
+                f"the command has {size} bytes; max_command_bytes is {self._config.max_command_bytes}"
+            )
+        if self._pending_count >= self._config.max_pending_proposals:
+            raise Overloaded(f"{self._pending_count} proposals are pending, the most that max_pending_proposals allows")
+        if self._pending_bytes + size > self._config.max_uncommitted_bytes:
+            raise Overloaded(
+                f"proposals of {self._pending_bytes} bytes are pending; max_uncommitted_bytes allows no more"
+            )
+        self._commands.append(command)
+        self._settlers.append(settle)
+        self._pending_count += 1
+        self._pending_bytes += size
+
+    def offer(self, deadline: float) -> Propose:
+        """Everything that was added since the last turn, as one fact for the core."""
+        commands, self._commands = self._commands, []
+        settlers, self._settlers = self._settlers, []
+        self._next_token += 1
+        self._offered[self._next_token] = _Batch(settlers, sum(map(len, commands)), deadline)
+        return Propose(self._next_token, commands)
+
+    def accepted(self, accepted: Accepted) -> None:
+        """The core has put a batch into its log."""
+        batch = self._offered.pop(accepted.token)
+        batch.first_index, batch.term = accepted.first_index, accepted.term
+        self._accepted.append(batch)
+
+    def refused(self, refused: ProposalRefused, not_leader: NotLeader) -> None:
+        """The core has put a batch nowhere."""
+        error = Overloaded("too much is uncommitted (max_uncommitted_bytes)") if refused.overloaded else not_leader
+        self._settle_all(self._offered.pop(refused.token), error)
+
+    def applied(self, first_index: LogIndex, entries: Sequence[Entry], results: Sequence[Outcome]) -> None:
+        """These entries are committed, and this is what the state machine made of them.
+
+        An entry of another term at a proposal's index: the proposal's place is taken for good (paper §5.4). Truncation
+        alone proves nothing, since another node may still hold the entry, lead, and commit it (paper Figure 8).
+        """
+        self._applied_index = last_index = first_index + len(entries) - 1
+        for batch in self._accepted:
+            for index, settle in batch.part(first_index, last_index):
+                if entries[index - first_index].term == batch.term:
+                    settle(index, results[index - first_index])
+                else:
+                    settle(
+                        0, ProposalDropped(f"entry {index} of term {batch.term} was overwritten by another leader's")
+                    )
+        self._release([batch for batch in self._accepted if batch.last_index <= last_index])
+
+    def expire(self, now: float) -> None:
+        """Stop waiting for what is past its deadline: it may still be committed, now or by another leader."""
+        if self._accepted and self._accepted[0].deadline <= now:
+            expired = [batch for batch in self._accepted if batch.deadline <= now]
+            self._settle_rest(expired, "no quorum committed it before proposal_timeout_ms")
+
+    def stop(self) -> None:
+        """The node stops: nobody here will ever know more."""
+        self._settle_rest(list(self._accepted), "the node stopped")
+        for batch in [*self._offered.values(), _Batch(self._settlers, 0, 0.0)]:
+            self._settle_all(batch, NodeStopped("the node stopped before it took the command"))
+        self._offered.clear()
+        self._commands, self._settlers = [], []
+
+    def _settle_rest(self, batches: list[_Batch], why: str) -> None:
+        for batch in batches:
+            for index, settle in batch.part(self._applied_index + 1, batch.last_index):
+                settle(0, OutcomeUnknown(f"entry {index} of term {batch.term} may still be applied: {why}"))
+        self._release(batches)
+
+    def _settle_all(self, batch: _Batch, error: RaftError) -> None:
+        for settle in batch.settlers:
+            settle(0, error)
+        self._forget(batch)
+
+    def _release(self, batches: list[_Batch]) -> None:
+        for batch in batches:
+            self._accepted.remove(batch)
+            self._forget(batch)
+
+    def _forget(self, batch: _Batch) -> None:
+        self._pending_count -= len(batch.settlers)
+        self._pending_bytes -= batch.commands_bytes

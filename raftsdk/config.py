@@ -17,7 +17,7 @@ import tomllib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from functools import cache
-from inspect import signature
+from inspect import cleandoc, signature
 from itertools import chain, islice
 from pathlib import Path
 from typing import Annotated, Any, Final, TypeAlias
@@ -241,7 +241,11 @@ def merge(*layers: Mapping[str, Any]) -> dict[str, Any]:
 
 def schema() -> dict[str, Any]:
     """The JSON Schema of `NodeConfig`, for editors and other programs. Rules between settings are not in it."""
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **msgspec.json.schema(NodeConfig)}
+    described = msgspec.json.schema(NodeConfig)
+    for definition in described["$defs"].values():
+        if "description" in definition:
+            definition["description"] = cleandoc(definition["description"])  # it is a docstring, indented as such
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **described}
 
 
 class _Assigned(Struct, frozen=True):

@@ -1,0 +1,291 @@
+"""From parts and names to a node: collects, then reports every fault at once, then assembles."""
+
+from collections.abc import Collection, Mapping, Sequence
+from itertools import chain
+from typing import Any, Final, Self
+
+import msgspec
+from msgspec import Struct
+
+from raftsdk import plugins
+from raftsdk.config import (
+    CODECS,
+    DEFAULT_CODECS,
+    STATE_MACHINES,
+    STORAGE,
+    TRANSPORTS,
+    LinkConfig,
+    MemberConfig,
+    NodeConfig,
+    RaftConfig,
+    faults,
+    scheme,
+)
+from raftsdk.errors import ConfigError
+from raftsdk.ports import Codec, RaftNetwork, StateMachine, Storage, Transport
+from raftsdk.runtime.node import RaftNode
+from raftsdk.types import Identity, Membership, NodeId, Suffrage
+from raftsdk.wire.rpc import RpcNetwork
+
+_NETWORK: Final = "network"  # Not an entry-point group: a network is given as an object, never by name.
+
+_PORTS: Final[Mapping[str, type]] = {
+    CODECS: Codec,
+    TRANSPORTS: Transport,
+    STORAGE: Storage,
+    STATE_MACHINES: StateMachine,
+    _NETWORK: RaftNetwork,
+}
+
+
+class NodeBuilder:
+    """Says what a node consists of, in any order, as objects or as names of installed plug-ins.
+
+    Nothing is checked before `check` or `build`, so that all that is wrong can be said at once.
+
+    >>> NodeBuilder("n1").cluster("demo").member("n2", "tcp://127.0.0.1:7002").storage("memory").codec("msgpak").check()
+    Traceback (most recent call last):
+      ...
+    raftsdk.errors.ConfigError: 3 faults in the configuration:
+      - state_machine is missing: give a text. A name of the entry-point group raftsdk.state_machines.
+      - node_id is "n1", which is not among the members (n2): correct it, or add the member
+      - codecs[0] is "msgpak": no codec has that name; did you mean "msgpack"?
+    """
+
+    def __init__(self, node_id: NodeId) -> None:
+        self._settings: dict[str, Any] = {"node_id": node_id, "members": []}
+        self._codecs: list[Codec | str] = []
+        self._transports: list[Transport | str] = []
+        self._network: RaftNetwork | None = None
+        self._storage: Storage | str | None = None
+        self._storage_path = ""
+        self._state_machine: StateMachine | str | None = None
+
+    @classmethod
+    def from_config(cls, config: NodeConfig) -> Self:
+        """The same node as `config` describes; everything may still be added to or replaced."""
+        builder = cls(config.node_id).cluster(config.cluster_id).listen(*config.listen)
+        for member in config.members:
+            builder.member(member.id, *member.addresses, suffrage=member.suffrage)
+        for transport in config.transports:
+            builder.transport(transport)
+        builder.codecs(*config.codecs).storage(config.storage.kind, path=config.storage.path)
+        return builder.state_machine(config.state_machine).config(config.raft).link_config(config.link)
+
+    def cluster(self, cluster_id: str) -> Self:
+        """The cluster's name, alike on every member; nodes of another name are refused."""
+        return self._set("cluster_id", cluster_id)
+
+    def member(self, node_id: NodeId, *addresses: str, suffrage: Suffrage = Suffrage.VOTER) -> Self:
+        """Add one member, this node or another, and where to reach it."""
+        return self._add_member(node_id, addresses, suffrage)
+
+    def members(self, addresses: Mapping[NodeId, str | Sequence[str]]) -> Self:
+        """Add voters: id → address, or addresses."""
+        for node_id, where in addresses.items():
+            self._add_member(node_id, (where,) if isinstance(where, str) else where, Suffrage.VOTER)
+        return self
+
+    def voters(self, *node_ids: NodeId) -> Self:
+        """Add voters that need no address, because the network is your own (`network`)."""
+        for node_id in node_ids:
+            self._add_member(node_id, (), Suffrage.VOTER)
+        return self
+
+    def listen(self, *addresses: str) -> Self:
+        """Accept connections at these addresses, when they differ from this member's own."""
+        return self._set("listen", addresses)
+
+    def codec(self, codec: Codec | str) -> Self:
+        """Offer a codec, after those already given. Default: msgpack, then json."""
+        self._codecs.append(codec)
+        return self
+
+    def codecs(self, *codecs: Codec | str) -> Self:
+        """Offer these codecs, the preferred one first, instead of those already given."""
+        self._codecs = list(codecs)
+        return self
+
+    def transport(self, transport: Transport | str) -> Self:
+        """Use a transport. Default: the installed ones that the addresses' schemes name."""
+        self._transports.append(transport)
+        return self
+
+    def network(self, network: RaftNetwork) -> Self:
+        """Bring your own network; it needs no codec, no transport and no addresses."""
+        self._network = network
+        return self
+
+    def storage(self, storage: Storage | str, *, path: str = "") -> Self:
+        """Where the node keeps what it must not forget; `path` is for a store given by name."""
+        self._storage, self._storage_path = storage, path
+        return self
+
+    def state_machine(self, state_machine: StateMachine | str) -> Self:
+        """The application. A node that is built again needs a fresh one."""
+        self._state_machine = state_machine
+        return self
+
+    def config(self, config: RaftConfig) -> Self:
+        """How the algorithm runs."""
+        return self._set("raft", config)
+
+    def link_config(self, config: LinkConfig) -> Self:
+        """How connections behave."""
+        return self._set("link", config)
+
+    def check(self) -> None:
+        """Load the plug-ins and make the parts, but open nothing. Raises `ConfigError` with every fault."""
+        self._checked()
+
+    def build(self) -> RaftNode:
+        """The node, ready for `async with`. Raises `ConfigError` with every fault."""
+        config, parts = self._checked()
+        return RaftNode(
+            identity=Identity(cluster_id=config.cluster_id, node_id=config.node_id),
+            membership=Membership(members=config.members),
+            network=parts.network or _rpc_network(config, parts),
+            storage=parts.storage,
+            state_machine=parts.state_machine,
+            config=config.raft,
+        )
+
+    def _set(self, setting: str, value: object) -> Self:
+        self._settings[setting] = value
+        return self
+
+    def _add_member(self, node_id: NodeId, addresses: Sequence[str], suffrage: Suffrage) -> Self:
+        self._settings["members"].append({"id": node_id, "addresses": addresses, "suffrage": suffrage})
+        return self
+
+    def _checked(self) -> tuple[MemberConfig, "_Parts"]:
+        workshop = _Workshop()
+        parts = self._make(workshop)
+        settings = self._as_settings(workshop)
+        kind = MemberConfig if self._network else NodeConfig
+        found = [*faults(kind, settings, workshop.installed), *workshop.faults]
+        if found:
+            raise ConfigError(found)
+        return msgspec.convert(settings, kind), parts
+
+    def _make(self, workshop: "_Workshop") -> "_Parts":
+        path = [self._storage_path] if self._storage_path else []
+        parts = _Parts(
+            storage=workshop.part(STORAGE, self._storage, *path),
+            state_machine=workshop.part(STATE_MACHINES, self._state_machine),
+            network=workshop.part(_NETWORK, self._network),
+        )
+        if self._network is None:
+            parts.codecs = [workshop.part(CODECS, codec) for codec in self._codecs or DEFAULT_CODECS]
+            parts.transports = self._make_transports(workshop)
+        return parts
+
+    def _make_transports(self, workshop: "_Workshop") -> list[Transport]:
+        addresses = [*self._settings.get("listen", ())]
+        addresses += chain.from_iterable(member["addresses"] for member in self._settings["members"])
+        schemes = dict.fromkeys(scheme(address) for address in addresses if isinstance(address, str))
+        made: list[Transport] = []
+        for transport in self._transports or schemes:
+            # One plug-in may stand under several schemes (tcp, unix); it is needed once.
+            if not any(transport in other.schemes for other in made):
+                made += [part] if (part := workshop.part(TRANSPORTS, transport)) else []
+        if self._transports:
+            spoken = {name for transport in made for name in transport.schemes}
+            workshop.faults += (_unspoken(name, spoken) for name in schemes if name not in spoken)
+        return made
+
+    def _as_settings(self, workshop: "_Workshop") -> dict[str, Any]:
+        """What was collected, in the shape of `NodeConfig`; an object goes by the name it gives itself."""
+        settings = dict(self._settings)
+        if self._state_machine is not None:
+            settings["state_machine"] = workshop.label(STATE_MACHINES, self._state_machine)
+        if self._storage is not None:
+            settings["storage"] = {"kind": workshop.label(STORAGE, self._storage), "path": self._storage_path}
+        if self._network is None:
+            settings["codecs"] = [workshop.label(CODECS, codec) for codec in self._codecs or DEFAULT_CODECS]
+            settings["transports"] = [workshop.label(TRANSPORTS, transport) for transport in self._transports]
+            return settings
+        if self._codecs or self._transports or {"listen", "link"} & settings.keys():
+            workshop.faults.append(
+                "a network of your own brings its own codecs, transports, listening addresses and links: "
+                "leave out codec, transport, listen and link_config, or leave out network"
+            )
+        return {name: value for name, value in settings.items() if name not in ("listen", "link")}
+
+
+class _Parts(Struct):
+    """What the names stand for."""
+
+    storage: Any
+    state_machine: Any
+    network: Any
+    codecs: Sequence[Codec] = ()
+    transports: Sequence[Transport] = ()
+
+
+class _Workshop:
+    """Turns names into parts and looks the parts over; what goes wrong is kept, not raised."""
+
+    def __init__(self) -> None:
+        self.installed = plugins.names()
+        self.faults: list[str] = []
+
+    def part(self, group: str, part: object, *arguments: str) -> Any:
+        """The part itself; None when there is none, which was or will be reported."""
+        if isinstance(part, str):
+            part = self._make(group, part, arguments)
+        elif arguments:
+            self.faults.append(f"a path is for a store given by name: leave it out, or tell {_class_name(part)} itself")
+        return part if part is not None and self._keeps_to_its_port(group, part) else None
+
+    def label(self, group: str, part: object) -> str:
+        """What errors call a part. Objects count as installed under it."""
+        if isinstance(part, str):
+            return part
+        label = str(getattr(part, "name", "")) or _class_name(part)
+        self.installed[group].append(label)
+        return label
+
+    def _make(self, group: str, name: str, arguments: Sequence[str]) -> object:
+        if name not in self.installed[group]:
+            return None  # `faults` says so, and what to do.
+        try:
+            return plugins.make(group, name, *arguments)
+        except ConfigError as error:
+            self.faults += error.faults
+            return None
+
+    def _keeps_to_its_port(self, group: str, part: object) -> bool:
+        port = _PORTS[group]
+        lacking = [name for name in _public_names(port) if not hasattr(part, name)]
+        if isinstance(part, type):
+            self.faults.append(f"{part.__name__} is a class: give an object, {part.__name__}(…)")
+        elif lacking:
+            self.faults.append(f"{_class_name(part)} is no {port.__name__}: it lacks {', '.join(lacking)}")
+        return not lacking and not isinstance(part, type)
+
+
+def _rpc_network(config: MemberConfig, parts: _Parts) -> RpcNetwork:
+    assert isinstance(config, NodeConfig)
+    return RpcNetwork(
+        identity=Identity(cluster_id=config.cluster_id, node_id=config.node_id),
+        addresses={member.id: member.addresses for member in config.members},
+        listen=config.listen_addresses(),
+        codecs=parts.codecs,
+        transports=parts.transports,
+        config=config.link,
+    )
+
+
+def _unspoken(name: str, spoken: Collection[str]) -> str:
+    return (
+        f'no transport given speaks "{name}" (they speak {", ".join(sorted(spoken))}): add one, or correct the address'
+    )
+
+
+def _public_names(port: type) -> list[str]:
+    return [name for name in {**port.__annotations__, **vars(port)} if not name.startswith("_")]
+
+
+def _class_name(part: object) -> str:
+    return part.__name__ if isinstance(part, type) else type(part).__name__

@@ -1,0 +1,259 @@
+"""`raftsdk demo`: a real cluster, real files, a leader killed on the way, and every byte checked on every node."""
+
+import asyncio
+import sys
+import sysconfig
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from msgspec import Struct
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from raftsdk import plugins
+from raftsdk.cli import key_value
+from raftsdk.cli.output import AsJson, Exit, complain, say_json, say_table
+from raftsdk.client import Client
+from raftsdk.config import CODECS, TRANSPORTS, RaftConfig
+from raftsdk.errors import RaftError
+from raftsdk.runtime import event_loop
+from raftsdk.testing.processes import LocalCluster, NodeProcess
+
+WRITERS = 32
+SETTLE_TIMEOUT_S = 120.0
+POLL_S = 0.05
+
+
+class Demo(Struct, frozen=True, kw_only=True):
+    """What to run."""
+
+    nodes: int = 3
+    input: Path | None = None  #: None: the standard library's own `.py` files.
+    codec: str = "msgpack"
+    transport: str = "tcp"
+    storage: str = "sqlite"
+    kill_leader: bool = True
+
+
+class Report(Struct, frozen=True, kw_only=True):
+    """What came of it; `raftsdk demo --json` prints exactly this."""
+
+    files: int
+    bytes: int
+    acknowledged: int
+    lost: int  #: Acknowledged files that some node lacks or has other content of.
+    failover_ms: (
+        int | None
+    )  #: From SIGKILL of the leader to the first write acknowledged after it; None without a kill.
+    digests_equal: bool  #: Whether every node holds exactly the source's files, by SHA-256.
+    nodes: int
+    codec: str
+    transport: str
+    storage: str
+    elapsed_s: float
+
+    @property
+    def succeeded(self) -> bool:
+        """Nothing was lost, and every node agrees with the source."""
+        return self.lost == 0 and self.digests_equal and self.acknowledged == self.files
+
+
+class Source(Struct, frozen=True):
+    """The files to replicate: key (the path below the folder) to path, in order."""
+
+    paths: dict[str, Path]
+
+    def digests(self) -> dict[str, bytes]:
+        """What every node must hold in the end."""
+        return {key: sha256(path.read_bytes()).digest() for key, path in self.paths.items()}
+
+    def bytes(self) -> int:
+        """The size of it all."""
+        return sum(path.stat().st_size for path in self.paths.values())
+
+
+def find_files(folder: Path | None) -> Source:
+    """Every file below `folder`; by default the standard library's modules. Raises `RaftError` when there is none."""
+    root, pattern = (folder, "*") if folder else (Path(sysconfig.get_path("stdlib")), "*.py")
+    found = sorted(path for path in root.rglob(pattern) if path.is_file() and "site-packages" not in path.parts)
+    if not found:
+        raise RaftError(f"no files below {root}: name another folder with --input")
+    limit = RaftConfig().max_command_bytes - key_value.MAX_KEY_BYTES - 3
+    too_large = [path for path in found if path.stat().st_size > limit]
+    if too_large:
+        raise RaftError(
+            f"{too_large[0]} has more than {limit} bytes, the most one command can carry: name another folder"
+        )
+    return Source({path.relative_to(root).as_posix(): path for path in found})
+
+
+Show = Callable[[str, int, int], None]
+"""Told what is going on: a phase, how much of it is done, and how much there is."""
+
+
+async def run_demo(demo: Demo, show: Show) -> Report:
+    """Start the cluster, replicate the files, kill and restart the leader on the way, and compare every node."""
+    source = find_files(demo.input)
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="raftsdk-demo-") as directory:
+        cluster = LocalCluster(
+            Path(directory),
+            nodes=demo.nodes,
+            transport=demo.transport,
+            storage=demo.storage,
+            settings={"codecs": [demo.codec]},
+        )
+        show("starting the nodes", 0, demo.nodes)
+        async with cluster, _client(demo, cluster.addresses) as client:
+            run = _Run(demo, source, cluster, client, show)
+            await run.replicate()
+            contents = await run.settle()
+    expected = source.digests()
+    return Report(
+        files=len(source.paths),
+        bytes=source.bytes(),
+        acknowledged=len(run.acknowledged),
+        lost=sum(any(held.get(key) != expected[key] for held in contents) for key in run.acknowledged),
+        failover_ms=run.failover_ms,
+        digests_equal=all(held == expected for held in contents),
+        nodes=demo.nodes,
+        codec=demo.codec,
+        transport=demo.transport,
+        storage=demo.storage,
+        elapsed_s=round(time.monotonic() - started, 1),
+    )
+
+
+class _Run:
+    """The demo under way."""
+
+    def __init__(self, demo: Demo, source: Source, cluster: LocalCluster, client: Client, show: Show) -> None:
+        self.acknowledged: set[str] = set()
+        self.failover_ms: int | None = None
+        self._demo = demo
+        self._source = source
+        self._cluster = cluster
+        self._client = client
+        self._show = show
+        self._third_is_written = asyncio.Event()
+        self._two_thirds_are_written = asyncio.Event()
+
+    async def replicate(self) -> None:
+        """Write every file; a third of the way the leader dies, at two thirds it is back."""
+        remaining = iter(self._source.paths.items())
+        async with asyncio.TaskGroup() as group:
+            for _ in range(WRITERS):
+                group.create_task(self._write(remaining))
+            if self._demo.kill_leader:
+                group.create_task(self._kill_and_restart_leader())
+
+    async def _write(self, remaining: Iterator[tuple[str, Path]]) -> None:
+        """One writer: a file at a time, each until it is acknowledged. Putting a file twice does no harm."""
+        total = len(self._source.paths)
+        for key, path in remaining:
+            await self._client.propose(key_value.put_command(key, path.read_bytes()), idempotent=True)
+            self.acknowledged.add(key)
+            done = len(self.acknowledged)
+            self._show("replicating", done, total)
+            if done * 3 >= total:
+                self._third_is_written.set()
+            if done * 3 >= total * 2:
+                self._two_thirds_are_written.set()
+
+    async def _kill_and_restart_leader(self) -> None:
+        await self._third_is_written.wait()
+        leader = await self._leader()
+        await leader.kill()
+        killed_at = time.monotonic()
+        # A command that only reads: it goes through the log like any write, and no file depends on it.
+        await self._client.propose(key_value.get_message("after the kill"), idempotent=True)
+        self.failover_ms = round((time.monotonic() - killed_at) * 1000)
+        await self._two_thirds_are_written.wait()
+        await leader.start()
+
+    async def _leader(self) -> NodeProcess:
+        while True:
+            for node in self._cluster.nodes:
+                async with _client(self._demo, [node.address]) as client:
+                    if (await client.status()).role == "leader":
+                        return node
+            await asyncio.sleep(POLL_S)
+
+    async def settle(self) -> list[dict[str, bytes]]:
+        """Wait until every node has applied everything, and return what each holds: key to SHA-256."""
+        leader = await self._leader()
+        async with _client(self._demo, [leader.address]) as client:
+            goal = (await client.status()).commit_index
+        async with asyncio.timeout(SETTLE_TIMEOUT_S):
+            return await asyncio.gather(*(self._content(node, goal) for node in self._cluster.nodes))
+
+    async def _content(self, node: NodeProcess, goal: int) -> dict[str, bytes]:
+        async with _client(self._demo, [node.address]) as client:
+            while (status := await client.status()).applied_index < goal:
+                self._show(f"waiting for {node.node_id}", status.applied_index, goal)
+                await asyncio.sleep(POLL_S)
+            held: dict[str, bytes] = {}
+            last, more = "", True
+            while more:
+                page = key_value.parse_digests(await client.query(key_value.digests_query(start_after=last)))
+                held.update(zip(page.keys, page.digests, strict=True))
+                last, more = page.keys[-1] if page.keys else "", page.more
+                self._show(f"checking {node.node_id}", len(held), len(self._source.paths))
+            return held
+
+
+def _client(demo: Demo, addresses: Sequence[str]) -> Client:
+    return Client(
+        addresses,
+        codecs=[plugins.make(CODECS, demo.codec)],
+        transports=[plugins.make(TRANSPORTS, demo.transport)],
+        timeout_ms=30_000,
+    )
+
+
+# -- the command
+
+
+def demo(
+    nodes: Annotated[int, typer.Option(min=1, max=9, help="How many processes.")] = 3,
+    input_: Annotated[
+        Path | None,
+        typer.Option("--input", metavar="DIR", exists=True, file_okay=False, help="Replicate every file below DIR."),
+    ] = None,
+    codec: Annotated[str, typer.Option(help="The codec between the nodes; see `raftsdk plugins`.")] = "msgpack",
+    transport: Annotated[str, typer.Option(help="tcp or unix.")] = "tcp",
+    storage: Annotated[str, typer.Option(help="sqlite or memory.")] = "sqlite",
+    kill_leader: Annotated[bool, typer.Option(help="Kill the leader a third of the way, restart it later.")] = True,
+    as_json: AsJson = False,
+) -> None:
+    """The main job: processes replicate real files while their leader is killed, and every node is checked.
+
+    Without --input, the files are those of Python's own standard library. Exit code 0 only if nothing was lost and
+    every node holds exactly the source, by SHA-256.
+    """
+    task = Demo(nodes=nodes, input=input_, codec=codec, transport=transport, storage=storage, kill_leader=kill_leader)
+    if task.kill_leader and task.nodes < 3:
+        raise typer.BadParameter(f"{nodes} nodes cannot lose one and go on: give at least 3, or --no-kill-leader")
+    plugins.make(CODECS, codec), plugins.make(TRANSPORTS, transport)  # a wrong name is told before anything starts
+    with Progress(*_COLUMNS, console=Console(stderr=True), transient=True) as progress:
+        bar = progress.add_task("", total=None)
+
+        def show(phase: str, done: int, total: int) -> None:
+            progress.update(bar, description=phase, completed=done, total=total)
+
+        report = event_loop.run(run_demo(task, show))
+    if as_json:
+        say_json(report)
+    else:
+        say_table(("", ""), [(name, str(getattr(report, name))) for name in report.__struct_fields__])
+    if not report.succeeded:
+        complain(f"{report.lost} acknowledged files were lost, or the nodes differ from the source")
+        sys.exit(Exit.FAILED)
+
+
+_COLUMNS = (TextColumn("{task.description:<24}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())

@@ -1,0 +1,111 @@
+"""`raftsdk kv`: read and write the example service."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from raftsdk.cli import key_value
+from raftsdk.cli.cluster import At, TimeoutMs, open_client
+from raftsdk.cli.output import AsJson, say, say_json
+from raftsdk.client import Client
+from raftsdk.errors import RaftError
+from raftsdk.runtime import event_loop
+
+app = typer.Typer(help="Read and write the key-value service that `raftsdk node` runs.", no_args_is_help=True)
+
+Key: typer.models.ArgumentInfo = typer.Argument(help="A key: text of 1 to 65,535 bytes.")
+
+
+@app.command()
+def put(
+    key: Annotated[str, Key],
+    value: Annotated[str | None, typer.Argument(help="The value; or say --file.")] = None,
+    file: Annotated[
+        Path | None, typer.Option("--file", metavar="FILE", help="Take the value from FILE (- is stdin).")
+    ] = None,
+    at: At = None,
+    timeout_ms: TimeoutMs = 10_000,
+    as_json: AsJson = False,
+) -> None:
+    """Set KEY to VALUE, durably on a majority. Repeats itself safely: putting twice does no harm."""
+    content = _content(value, file)
+
+    async def go() -> bool:
+        async with open_client(at, timeout_ms) as client:
+            return key_value.parse_flag(await client.propose(key_value.put_command(key, content), idempotent=True))
+
+    replaced = event_loop.run(go())
+    if as_json:
+        say_json({"key": key, "bytes": len(content), "replaced": replaced})
+    else:
+        say(f"{'replaced' if replaced else 'put'} {key}: {len(content)} bytes")
+
+
+@app.command()
+def get(
+    key: Annotated[str, Key],
+    local: Annotated[bool, typer.Option("--local", help="What the asked node has, which may be old.")] = False,
+    at: At = None,
+    timeout_ms: TimeoutMs = 10_000,
+    as_json: AsJson = False,
+) -> None:
+    """Print the value of KEY, bytes as they are. Through the log, so it has every acknowledged write (see --local)."""
+    value = event_loop.run(_get(key, local=local, at=at, timeout_ms=timeout_ms))
+    if as_json:
+        say_json({"key": key, "value": value})  # bytes are base64 in JSON
+    elif value is None:
+        raise RaftError(f"there is no {key}")
+    else:
+        sys.stdout.buffer.write(value)
+        sys.stdout.buffer.flush()
+    if value is None:
+        raise typer.Exit(1)
+
+
+async def _get(key: str, *, local: bool, at: list[str] | None, timeout_ms: int) -> bytes | None:
+    async with open_client(at, timeout_ms) as client:
+        return key_value.parse_value(await _read(client, key_value.get_message(key), local=local))
+
+
+@app.command("list")
+def list_(
+    prefix: Annotated[str, typer.Argument(help="Only keys that begin with this.")] = "",
+    local: Annotated[bool, typer.Option("--local", help="What the asked node has, which may be old.")] = False,
+    at: At = None,
+    timeout_ms: TimeoutMs = 10_000,
+    as_json: AsJson = False,
+) -> None:
+    """Print the keys, sorted, one a line. Each page of them is one moment's; the whole list need not be."""
+    keys = event_loop.run(_list(prefix, local=local, at=at, timeout_ms=timeout_ms))
+    if as_json:
+        say_json({"keys": keys})
+        return
+    for key in keys:
+        say(key)
+
+
+async def _list(prefix: str, *, local: bool, at: list[str] | None, timeout_ms: int) -> list[str]:
+    keys: list[str] = []
+    more = True
+    async with open_client(at, timeout_ms) as client:
+        while more:
+            message = key_value.list_message(prefix, start_after=keys[-1] if keys else "")
+            page = key_value.parse_keys(await _read(client, message, local=local))
+            keys += page.keys
+            more = page.more
+    return keys
+
+
+async def _read(client: Client, message: bytes, *, local: bool) -> bytes:
+    return await (client.query(message) if local else client.propose(message, idempotent=True))
+
+
+def _content(value: str | None, file: Path | None) -> bytes:
+    if (value is None) == (file is None):
+        raise typer.BadParameter("give either a VALUE or --file")
+    if value is not None:
+        return value.encode()
+    assert file is not None
+    return sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()

@@ -1,0 +1,63 @@
+"""raftsdk: write a state machine, pick a codec and a transport, run a replicated service.
+
+The front door: every name here is public, and nothing else is defined.
+"""
+
+from raftsdk.builder import NodeBuilder
+from raftsdk.client import Client
+from raftsdk.config import LinkConfig, NodeConfig, RaftConfig
+from raftsdk.errors import (
+    CommandFailed,
+    CommandTooLarge,
+    ConfigError,
+    DecodeError,
+    NodeStopped,
+    NotLeader,
+    OutcomeUnknown,
+    Overloaded,
+    ProposalDropped,
+    RaftError,
+    Refused,
+    StorageFailed,
+    StorageRefused,
+    Unreachable,
+)
+from raftsdk.messages import Consistency
+from raftsdk.ports import Codec, RaftNetwork, StateMachine, Storage, Transport
+from raftsdk.runtime.event_loop import run
+from raftsdk.runtime.node import RaftNode
+from raftsdk.types import Entry, Member, Membership, Suffrage
+
+__all__ = [
+    "Client",
+    "Codec",
+    "CommandFailed",
+    "CommandTooLarge",
+    "ConfigError",
+    "Consistency",
+    "DecodeError",
+    "Entry",
+    "LinkConfig",
+    "Member",
+    "Membership",
+    "NodeBuilder",
+    "NodeConfig",
+    "NodeStopped",
+    "NotLeader",
+    "OutcomeUnknown",
+    "Overloaded",
+    "ProposalDropped",
+    "RaftConfig",
+    "RaftError",
+    "RaftNetwork",
+    "RaftNode",
+    "Refused",
+    "StateMachine",
+    "Storage",
+    "StorageFailed",
+    "StorageRefused",
+    "Suffrage",
+    "Transport",
+    "Unreachable",
+    "run",
+]

@@ -1,1 +1,5 @@
-"""The client: finds the leader, retries what is safe to retry, and says when an outcome is unknown."""
+"""The client: finds the leader, repeats what is safe to repeat, and says when an outcome is unknown."""
+
+from raftsdk.client.client import Client
+
+__all__ = ["Client"]

@@ -49,6 +49,7 @@ class Loop:
         self._last_alarms: dict[str, float] = {}  # by name: when it was last logged
         self._writes: asyncio.Queue[Write] = asyncio.Queue(maxsize=1)
         self._shown = (raft.role, raft.term, raft.leader_id)
+        self.leader_changed = asyncio.Event()  # set, and replaced, whenever role, term or leader change
 
     # -- what happens
 
@@ -175,4 +176,6 @@ class Loop:
         shown = (self._raft.role, self._raft.term, self._raft.leader_id)
         if shown != self._shown:
             self._shown = shown
+            self.leader_changed.set()
+            self.leader_changed = asyncio.Event()
             log.info("%s is %s in term %d; leader: %s", self._raft.id, *shown[:2], shown[2] or "none")

@@ -28,7 +28,7 @@ from raftsdk.ports import RaftNetwork, StateMachine, Storage
 from raftsdk.runtime.applier import Applier
 from raftsdk.runtime.loop import Loop
 from raftsdk.runtime.proposals import Outcome, Proposals
-from raftsdk.types import Identity, LogIndex, Member, Membership
+from raftsdk.types import Identity, LogIndex, Member, Membership, NodeId
 
 
 class RaftNode:
@@ -141,6 +141,13 @@ class RaftNode:
             return self._state_machine.query(query)
         except Exception as error:
             raise CommandFailed(f"{type(error).__name__}: {error}") from error
+
+    async def leader(self) -> NodeId:
+        """Wait until this node knows who leads, and return that node's id. The caller brings the deadline."""
+        self._require_running()
+        while self._raft.leader_id is None:
+            await self._loop.leader_changed.wait()
+        return self._raft.leader_id
 
     @property
     def is_leader(self) -> bool:

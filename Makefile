@@ -1,0 +1,44 @@
+# raftsdk. `make help` lists what there is. Only Python 3.11+ and make are needed; everything else is set up in .venv.
+
+PYTHON ?= python3
+BIN := .venv/bin
+UV := UV_PYTHON_DOWNLOADS=never $(BIN)/uv
+UV_VERSION := 0.13.9
+MANIFESTS := pyproject.toml $(wildcard codecs/*/pyproject.toml adapters/*/pyproject.toml)
+TYPED := raftsdk tests examples bench $(wildcard codecs/*/src codecs/*/tests adapters/*/src adapters/*/tests)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test verify fix bench
+
+help: ## list the commands
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: .venv/.ready ## make .venv with everything in it, raftsdk's own packages editable
+
+.venv/.ready: $(MANIFESTS)
+	@$(PYTHON) -c 'import sys; sys.exit("raftsdk needs Python 3.11 or newer; name one: make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet uv==$(UV_VERSION)
+	@$(UV) sync --quiet --inexact --all-packages --all-extras
+	@touch $@
+
+demo: setup ## the main job: 3 processes, the standard library's files replicated, the leader killed on the way
+	@$(BIN)/raftsdk demo
+
+test: setup ## every test
+	@$(BIN)/pytest
+
+verify: setup ## format, lint, types, import arrows, executed README and docstrings; writes nothing
+	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/mypy $(TYPED)
+	@$(BIN)/lint-imports
+	@$(BIN)/pytest --quiet raftsdk tests/house
+
+fix: setup ## format, and fix what the linter can
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+bench: setup ## side by side with PySyncObj: committed writes a second, in memory and durable
+	@$(UV) sync --quiet --inexact --all-packages --all-extras --group bench
+	@$(BIN)/python -m bench

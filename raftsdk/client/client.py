@@ -1,0 +1,169 @@
+"""A client of a cluster: finds the leader, repeats what is safe to repeat, and says when an outcome is unknown."""
+
+import asyncio
+import random
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Self
+
+from raftsdk.config import LinkConfig
+from raftsdk.errors import NotLeader, OutcomeUnknown, Overloaded, ProposalDropped, RaftError, Unreachable
+from raftsdk.messages import (
+    Consistency,
+    ErrorCode,
+    ErrorResponse,
+    ProposeRequest,
+    ProposeResponse,
+    QueryRequest,
+    QueryResponse,
+    Request,
+    Response,
+    StatusRequest,
+    StatusResponse,
+    error_of,
+)
+from raftsdk.ports import Codec, Transport
+from raftsdk.types import Identity
+from raftsdk.wire.endpoint import Endpoint
+from raftsdk.wire.link import Link
+
+PAUSE_MS = 50
+"""Between attempts while nobody leads: a fraction of an election, so that the first write after one is not late."""
+
+
+class Client:
+    """Speaks the client plane with any node of a cluster. Safe for any number of tasks of one event loop at once.
+
+    `addresses` are those of some members, at least one of which should be up; the others are learnt from redirects.
+    `timeout_ms` bounds every method, attempts and pauses included. An empty `cluster_id` accepts any cluster.
+    """
+
+    def __init__(
+        self,
+        addresses: Sequence[str],
+        *,
+        codecs: Sequence[Codec],
+        transports: Sequence[Transport],
+        cluster_id: str = "",
+        timeout_ms: int = 10_000,
+        rng: random.Random | None = None,
+    ) -> None:
+        self._endpoint = Endpoint(
+            identity=Identity(cluster_id=cluster_id, node_id=""),
+            codecs=codecs,
+            transports=transports,
+            config=LinkConfig(call_timeout_ms=timeout_ms),
+            rng=rng,
+        )
+        self._timeout_ms = timeout_ms
+        self._nodes: list[tuple[str, ...]] = [(address,) for address in addresses]  # each node's addresses
+        self._links: dict[tuple[str, ...], Link] = {}
+        self._preferred = self._nodes[0]  # who answered last, or is said to lead
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await asyncio.gather(*(link.aclose() for link in self._links.values()))
+
+    # -- what it is for
+
+    async def propose(self, command: bytes, *, idempotent: bool = False) -> bytes:
+        """Have `command` replicated and applied; returns the state machine's result.
+
+        An attempt that surely left no trace is repeated at another node or later, until `timeout_ms`. One that may have
+        is repeated only if the caller says that applying the command twice does no harm (`idempotent`); otherwise
+        `OutcomeUnknown` is raised. Raises `CommandFailed` and `CommandTooLarge` from the node, and the last obstacle
+        (`Unreachable`, `NotLeader`, `Overloaded`) when no node took the command in time.
+        """
+        response = await self._ask(ProposeRequest(command=command), repeatable=idempotent)
+        assert isinstance(response, ProposeResponse)
+        return response.result
+
+    async def query(self, query: bytes, *, consistency: Consistency = Consistency.LOCAL) -> bytes:
+        """Ask some node's state machine; what it knows may be old (`Consistency.LOCAL`)."""
+        response = await self._ask(QueryRequest(query=query, consistency=consistency), repeatable=True)
+        assert isinstance(response, QueryResponse)
+        return response.result
+
+    async def status(self) -> StatusResponse:
+        """How some node is."""
+        response = await self._ask(StatusRequest(), repeatable=True)
+        assert isinstance(response, StatusResponse)
+        return response
+
+    # -- attempts
+
+    async def _ask(self, request: Request, *, repeatable: bool) -> Response:
+        """Attempt after attempt, until one is answered, must not be repeated, or comes too late."""
+        history = _History()
+        try:
+            async with asyncio.timeout(self._timeout_ms / 1000):
+                while True:
+                    try:
+                        return await self._attempt(request, history)
+                    except _PASSING as error:
+                        history.obstacle = error
+                        if history.in_doubt and not repeatable:
+                            break
+                    await self._before_next(history.obstacle)
+        except TimeoutError:
+            pass
+        if history.in_doubt and isinstance(request, ProposeRequest):
+            raise OutcomeUnknown(f"the command may be applied, now or later: {history.obstacle}") from history.obstacle
+        raise history.obstacle
+
+    async def _attempt(self, request: Request, history: "_History") -> Response:
+        """One request to the preferred node, noting in `history` whether it may have acted without our knowing."""
+        link = self._link(self._preferred)
+        await link.attempted()
+        future = link.send(request)
+        doubted_before, history.in_doubt = history.in_doubt, True
+        response = await future
+        if not isinstance(response, ErrorResponse):
+            return response
+        if response.code != ErrorCode.OUTCOME_UNKNOWN:
+            history.in_doubt = doubted_before
+        if response.code == ErrorCode.STOPPED:
+            raise Unreachable(response.message)
+        raise error_of(response)
+
+    async def _before_next(self, obstacle: RaftError) -> None:
+        """Choose whom to ask next, and wait unless that is the leader."""
+        if isinstance(obstacle, NotLeader) and obstacle.addresses:
+            self._preferred = self._know(obstacle.addresses)
+            return
+        if not isinstance(obstacle, Overloaded | ProposalDropped):
+            following = self._nodes.index(self._preferred) + 1
+            self._preferred = self._nodes[following % len(self._nodes)]
+        pause_ms = obstacle.retry_after_ms if isinstance(obstacle, Overloaded) else PAUSE_MS
+        await asyncio.sleep(self._endpoint.rng.uniform(0.5, 1.0) * pause_ms / 1000)
+
+    def _know(self, addresses: tuple[str, ...]) -> tuple[str, ...]:
+        """The entry of `self._nodes` for the node with these addresses; a new one if there is none yet."""
+        for node in self._nodes:
+            if set(node) & set(addresses):
+                return node
+        self._nodes.append(addresses)
+        return addresses
+
+    def _link(self, node: tuple[str, ...]) -> Link:
+        """The one link to `node`; opened when it is first wanted."""
+        if node not in self._links:
+            self._links[node] = Link(self._endpoint, role="client", addresses=node)
+            self._links[node].open()
+        return self._links[node]
+
+
+_PASSING = (NotLeader, ProposalDropped, Overloaded, Unreachable, OutcomeUnknown)
+"""What another attempt may overcome."""
+
+
+class _History:
+    """What the attempts of one request have come to so far."""
+
+    def __init__(self) -> None:
+        self.in_doubt = False  # some attempt may have been carried out
+        self.obstacle: RaftError = Unreachable("no node answered in time")

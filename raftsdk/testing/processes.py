@@ -1,0 +1,183 @@
+"""A cluster of real processes on this machine: for the demo, for tests under faults, for whoever wants to pull a plug.
+
+Every node is `raftsdk node --config FILE` in a process of its own, on loopback, its data in a directory of its own.
+Processes are stopped by their id, all of them, however the `async with` ends.
+"""
+
+import asyncio
+import json
+import socket
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from raftsdk.errors import RaftError
+from raftsdk.types import NodeId
+
+START_TIMEOUT_S = 30.0
+STOP_TIMEOUT_S = 10.0
+
+
+class NodeDied(RaftError):
+    """A process ended before it was ready; the text has what it said last."""
+
+
+class NodeProcess:
+    """One node: where it is, what it was told, and its process while it runs."""
+
+    def __init__(self, node_id: NodeId, address: str, directory: Path) -> None:
+        self.node_id = node_id
+        self.address = address
+        self.directory = directory
+        self._process: asyncio.subprocess.Process | None = None
+
+    @property
+    def config_file(self) -> Path:
+        """The node's configuration."""
+        return self.directory / "node.toml"
+
+    @property
+    def log_file(self) -> Path:
+        """Everything the process said, over all its lives."""
+        return self.directory / "node.log"
+
+    @property
+    def running(self) -> bool:
+        """Whether the process is there (a paused one is)."""
+        return self._process is not None and self._process.returncode is None
+
+    async def start(self) -> None:
+        """Start the process and wait until it listens. Raises `NodeDied` when it does not come to that."""
+        with self.log_file.open("ab") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "raftsdk.cli", "node", "--config", str(self.config_file), "--json"),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=log,
+            )
+        assert self._process.stdout is not None
+        try:
+            async with asyncio.timeout(START_TIMEOUT_S):
+                ready = await self._process.stdout.readline()
+        except TimeoutError:
+            ready = b""
+        if not ready:
+            await self.kill()
+            said = self.log_file.read_text(errors="replace").strip().splitlines()[-5:]
+            raise NodeDied(f"{self.node_id} did not start:\n" + "\n".join(said))
+
+    def signal(self, number: int) -> None:
+        """Send a signal, if there is somebody to get it."""
+        if self._process is not None and self._process.returncode is None:
+            self._process.send_signal(number)
+
+    async def kill(self) -> None:
+        """SIGKILL: no chance to save anything. Returns when the process is gone."""
+        if self._process is not None and self._process.returncode is None:
+            self._process.kill()
+            await self._process.communicate()
+
+    async def stop(self) -> None:
+        """SIGTERM, and SIGKILL for a process that does not heed it."""
+        if self._process is not None and self._process.returncode is None:
+            self._process.terminate()
+            try:
+                async with asyncio.timeout(STOP_TIMEOUT_S):
+                    await self._process.communicate()
+            except TimeoutError:
+                await self.kill()
+
+
+class LocalCluster:
+    """`nodes` processes named n1, n2, … whose files lie below `directory`.
+
+    `settings` are merged into every node's configuration: `{"codecs": ["json"], "raft": {"tick_interval_ms": 10}}`.
+    `transport` is `"tcp"` (ports the system chooses) or `"unix"` (sockets below `directory`).
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        nodes: int = 3,
+        transport: str = "tcp",
+        storage: str = "sqlite",
+        state_machine: str = "key-value",
+        settings: Mapping[str, Any] | None = None,
+    ) -> None:
+        ids = [f"n{number}" for number in range(1, nodes + 1)]
+        addresses = _free_addresses(directory, ids, transport)
+        self.cluster_id = "local"
+        self.nodes = [NodeProcess(i, addresses[i], directory / i) for i in ids]
+        for node in self.nodes:
+            node.directory.mkdir(parents=True, exist_ok=True)
+            config = {
+                "node_id": node.node_id,
+                "cluster_id": self.cluster_id,
+                "state_machine": state_machine,
+                **(settings or {}),
+                "storage": {"kind": storage, "path": str(node.directory / "data")}
+                if storage != "memory"
+                else {"kind": storage},
+                "members": [{"id": i, "addresses": [addresses[i]]} for i in ids],
+            }
+            node.config_file.write_text(to_toml(config), encoding="utf-8")
+
+    @property
+    def addresses(self) -> list[str]:
+        """Where the nodes are, in order."""
+        return [node.address for node in self.nodes]
+
+    def node(self, node_id: NodeId) -> NodeProcess:
+        """The node of that id."""
+        return next(node for node in self.nodes if node.node_id == node_id)
+
+    async def __aenter__(self) -> Self:
+        """Start every node."""
+        try:
+            await asyncio.gather(*(node.start() for node in self.nodes))
+        except BaseException:
+            await self._stop()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._stop()
+
+    async def _stop(self) -> None:
+        await asyncio.gather(*(node.stop() for node in self.nodes))
+
+
+def to_toml(config: Mapping[str, Any]) -> str:
+    """`config` as TOML: texts, numbers, booleans, lists, tables. (The standard library only reads it.)
+
+    >>> print(to_toml({"codecs": ["json"], "raft": {"tick_interval_ms": 10}}), end="")
+    codecs = ["json"]
+    raft = {tick_interval_ms = 10}
+    """
+    return "".join(f"{key} = {_value(value)}\n" for key, value in config.items())
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{key} = {_value(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return "[" + ", ".join(map(_value, value)) + "]"
+    return json.dumps(value)  # texts, numbers and booleans are written alike in both
+
+
+def _free_addresses(directory: Path, ids: Sequence[NodeId], transport: str) -> dict[NodeId, str]:
+    if transport == "unix":
+        return {i: f"unix://{directory / i}.sock" for i in ids}
+    # All sockets are open at once, so that the ports differ. Another process may take one before its node does; the
+    # node then says so and does not start.
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in ids]
+    try:
+        return {i: f"{transport}://127.0.0.1:{s.getsockname()[1]}" for i, s in zip(ids, sockets, strict=True)}
+    finally:
+        for open_socket in sockets:
+            open_socket.close()

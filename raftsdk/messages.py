@@ -7,13 +7,21 @@ default; a field never changes its meaning.
 
 from collections.abc import Callable
 from enum import IntEnum, StrEnum
-from typing import Any, TypeAlias
+from typing import Annotated, Any, Final, TypeAlias
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from raftsdk import errors
 from raftsdk.errors import DecodeError
 from raftsdk.types import MAX_INTEGER, Entry, LogIndex, NodeId, Term, Unsigned, is_identifier
+
+MAX_ADDRESSES: Final = 16
+"""How many addresses of one node a message may carry; without a ceiling, a list of texts is the one thing in a message
+that takes twenty times the memory of its bytes."""
+
+MAX_ERROR_CHARS: Final = 1_000
+
+Addresses: TypeAlias = Annotated[list[str], Meta(max_length=MAX_ADDRESSES)]
 
 
 class MessageKind(IntEnum):
@@ -139,7 +147,7 @@ class PeerStatus(Struct, frozen=True, gc=False, kw_only=True):
     """One peer as the answering node sees it. The indexes are 0 unless that node leads."""
 
     node_id: NodeId
-    addresses: list[str]
+    addresses: Addresses
     state: str  #: A leader's view: "probe" or "replicate"; otherwise "".
     match_index: LogIndex
     next_index: LogIndex
@@ -170,7 +178,7 @@ class ErrorResponse(Struct, frozen=True, gc=False, kw_only=True):
     code: str
     message: str = ""
     leader_id: NodeId = ""
-    leader_addresses: list[str] = []
+    leader_addresses: Addresses = []
     retry_after_ms: Unsigned = 0
 
 
@@ -216,12 +224,17 @@ _ERRORS = {code: error for error, code in _ERROR_CODES.items()}
 def error_response(error: errors.RaftError) -> ErrorResponse:
     """How `error` travels. What has no code of its own travels as `outcome_unknown`, which promises nothing."""
     return ErrorResponse(
-        code=_ERROR_CODES.get(type(error), ErrorCode.OUTCOME_UNKNOWN),
-        message=str(error),
+        code=_ERROR_CODES.get(type(error), ErrorCode.OUTCOME_UNKNOWN).value,
+        message=_travelling(str(error)),
         leader_id=(error.leader or "") if isinstance(error, errors.NotLeader) else "",
         leader_addresses=list(error.addresses) if isinstance(error, errors.NotLeader) else [],
         retry_after_ms=error.retry_after_ms if isinstance(error, errors.Overloaded) else 0,
     )
+
+
+def _travelling(text: str) -> str:
+    """A text any codec can carry: what an exception quotes may be long, or hold surrogates that are no UTF-8."""
+    return text[:MAX_ERROR_CHARS].encode("utf-8", "replace").decode()
 
 
 def error_of(response: ErrorResponse) -> errors.RaftError:
@@ -275,17 +288,28 @@ def _check_append_entries(message: AppendEntriesRequest) -> None:
     _number(message, "prev_log_index")
     _number(message, "prev_log_term")
     _number(message, "leader_commit")
-    terms = [entry.term for entry in message.entries]
-    # Terms never fall within a log and never exceed the sender's (paper §5.3), so prev, entries, term must be in order.
-    bounds = [message.prev_log_term, *terms, message.term]
-    if bounds != sorted(bounds):
-        raise _fail(message, "entries", "terms go back, or exceed the message's term")
-    if terms and (terms[0] < 1 or message.prev_log_index + len(terms) > MAX_INTEGER):
-        raise _fail(message, "entries", "an entry of term 0, or beyond the last possible index")
     if (message.prev_log_index == 0) != (message.prev_log_term == 0):
         raise _fail(message, "prev_log_term", "index and term must both be 0, or neither")
-    kinds = [entry.kind for entry in message.entries]
-    if kinds and not (min(kinds) >= 0 and max(kinds) <= MAX_INTEGER):
+    if message.prev_log_term > message.term:
+        raise _fail(message, "prev_log_term", "exceeds the message's term")
+    if message.entries:
+        _check_entries(message, message.entries)
+
+
+def _check_entries(message: AppendEntriesRequest, entries: list[Entry]) -> None:
+    terms = [entry.term for entry in entries]
+    # Terms never fall within a log and never exceed the sender's (paper §5.3), so prev, entries, term must be in order.
+    # Counting the first is a quarter of the price of sorting, and most batches are of one term.
+    in_order = terms.count(terms[0]) == len(terms) or terms == sorted(terms)
+    if not (in_order and message.prev_log_term <= terms[0] and terms[-1] <= message.term):
+        raise _fail(message, "entries", "terms go back, or exceed the message's term")
+    if terms[0] < 1 or message.prev_log_index + len(terms) > MAX_INTEGER:
+        raise _fail(message, "entries", "an entry of term 0, or beyond the last possible index")
+    kinds = [entry.kind for entry in entries]
+    lowest = highest = kinds[0]
+    if kinds.count(lowest) < len(kinds):
+        lowest, highest = min(kinds), max(kinds)
+    if lowest < 0 or highest > MAX_INTEGER:
         raise _fail(message, "entries", f"a kind is not in 0..{MAX_INTEGER}")
 
 
@@ -322,10 +346,14 @@ def _check_status(message: StatusResponse) -> None:
             raise _fail(message, "peers", "a peer without a proper id")
         if not all(0 <= n <= MAX_INTEGER for n in (peer.match_index, peer.next_index, peer.outstanding_calls)):
             raise _fail(message, "peers", f"a number of {peer.node_id} is out of range")
+        if len(peer.addresses) > MAX_ADDRESSES:
+            raise _fail(message, "peers", f"{peer.node_id} has more than {MAX_ADDRESSES} addresses")
 
 
 def _check_error(message: ErrorResponse) -> None:
     _number(message, "retry_after_ms")
+    if len(message.leader_addresses) > MAX_ADDRESSES:
+        raise _fail(message, "leader_addresses", f"more than {MAX_ADDRESSES}")
 
 
 _CHECKS: dict[type[Message], Callable[[Any], None]] = {

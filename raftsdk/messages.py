@@ -273,7 +273,8 @@ def _fail(message: Message, field: str, problem: str) -> DecodeError:
 def _number(message: Message, field: str, low: int = 0) -> None:
     value = getattr(message, field)
     if not low <= value <= MAX_INTEGER:
-        raise _fail(message, field, f"{value} is not in {low}..{MAX_INTEGER}")
+        shown = str(value) if value.bit_length() <= 128 else f"a number of {value.bit_length()} bits"
+        raise _fail(message, field, f"{shown} is not in {low}..{MAX_INTEGER}")
 
 
 def _identifier(message: Message, field: str) -> None:

@@ -1,1 +1,13 @@
-"""Codec + Transport → RaftNetwork: frames, the hello, calls and their deadlines; written once for all of them."""
+"""Codec + Transport → RaftNetwork: frames, the hello, calls and their deadlines; written once for all of them.
+
+    frame, hello          bytes and rules, without a connection
+    reading, outbox       one connection, fairly and in few system calls
+    channel · link        the side that dials: calls over one connection · keeping a connection up
+    session · server      the side that accepts: requests over one connection · hello, limits, everybody
+    rpc                   both together: the `RaftNetwork`
+    endpoint, violations  what all connections of a node share
+
+Whoever breaks the rules of the wire (a frame that is none, a kind that is out of place, a limit passed) loses the
+connection, is counted by reason, and is logged once a second. Whoever asks by the rules for what is not to be had (an
+unknown kind, a body that does not decode, another's identity) gets an `ErrorResponse`, and the connection lives.
+"""

@@ -1,0 +1,91 @@
+"""Frames: a header of 20 bytes and a body. Bytes in, bytes out; no connection is seen here.
+
+All integers are unsigned and big-endian:
+
+    body length u32 · version u8 · kind u8 · flags u8 · reserved u8 · group u32 · call id u32 · CRC-32 u32 · body
+
+The checksum (zlib's CRC-32) runs over the body first and the first 16 bytes of the header after it, in that order: a
+body sent to several peers is then summed once, and only the 16 bytes that differ are added for each.
+"""
+
+from enum import IntEnum
+from struct import Struct as Layout
+from typing import Final
+from zlib import crc32
+
+from msgspec import Struct
+
+from raftsdk.errors import WireError
+from raftsdk.ports import FRAME_HEADER_BYTES
+
+VERSION: Final = 1
+MAX_CALL_ID: Final = 2**32 - 1
+
+_KNOWN_FLAGS: Final = (0, 1, 3)  # a request, a response, an error response
+
+_HEAD: Final = Layout(">IBBBBII")
+_HEADER: Final = Layout(">IBBBBIII")
+_HEAD_BYTES: Final = _HEAD.size
+
+
+class WireKind(IntEnum):
+    """The kinds that are the link's own business; all others are `messages.MessageKind`."""
+
+    HELLO = 0x02
+    HELLO_ANSWER = 0x03
+    KEEP_ALIVE = 0x04  #: From the dialer; empty, never answered.
+
+
+class Flags:
+    """What a receiver must know of a frame whose kind it may not know. Without RESPONSE, it asks for an answer."""
+
+    RESPONSE: Final = 1
+    ERROR: Final = 2  #: The body is an `ErrorResponse`. Only beside RESPONSE.
+    COMPRESSED: Final = 4  #: Only when a compression was agreed in the hello; this package agrees on none.
+
+
+ERROR_RESPONSE: Final = Flags.RESPONSE | Flags.ERROR
+
+
+class Frame(Struct, frozen=True, gc=False):
+    """A frame that passed every check that needs no context."""
+
+    kind: int
+    flags: int
+    call_id: int
+    body: memoryview
+
+
+def encode_frame(kind: int, flags: int, call_id: int, body: bytes, body_checksum: int | None = None) -> bytes:
+    """One frame. `body_checksum` is `crc32(body)`, for a caller who already knows it.
+
+    >>> encode_frame(WireKind.KEEP_ALIVE, 0, 0, b"").hex(" ", 4)
+    '00000000 01040000 00000000 00000000 c7c774b8'
+    """
+    head = _HEAD.pack(len(body), VERSION, kind, flags, 0, 0, call_id)
+    checksum = crc32(head, crc32(body) if body_checksum is None else body_checksum)
+    return b"".join((head, checksum.to_bytes(4, "big"), body))
+
+
+def parse_frame(data: bytes) -> Frame:
+    """The frame in `data`, whose body is a view into it. Raises `WireError`: the sender is broken or is no peer of
+    ours.
+
+    The version is looked at before the checksum, so that a later version may sum differently and still be told apart.
+    The reserved byte is ignored: whoever gives it a meaning wants to be understood by us.
+    """
+    if len(data) < FRAME_HEADER_BYTES:
+        raise WireError("bad_length", f"{len(data)} bytes are no frame: a header has {FRAME_HEADER_BYTES}")
+    length, version, kind, flags, _, group, call_id, checksum = _HEADER.unpack_from(data)
+    if version != VERSION:
+        raise WireError("bad_version", f"a frame of version {version}, where {VERSION} was expected")
+    if length != len(data) - FRAME_HEADER_BYTES:
+        raise WireError("bad_length", f"{length} bytes of body declared, {len(data) - FRAME_HEADER_BYTES} received")
+    body = memoryview(data)[FRAME_HEADER_BYTES:]
+    if crc32(data[:_HEAD_BYTES], crc32(body)) != checksum:
+        raise WireError("bad_checksum", f"the checksum of a frame of kind {kind:#04x} and {length} bytes is wrong")
+    if flags not in _KNOWN_FLAGS:
+        raise WireError("bad_flags", f"flags {flags:#04x}: no compression was agreed, and no other flag is known")
+    if group:
+        raise WireError("bad_group", f"a frame for group {group}, where there is only group 0")
+    return Frame(kind, flags, call_id, body)

@@ -1,0 +1,197 @@
+"""The hello: who speaks, and how both sides will speak from then on.
+
+Whoever opens a connection sends one hello; whoever accepted it answers once, with one choice of everything or with a
+named reason. Both are JSON, whatever codec follows, in a frame of version 1, whatever version follows: so two sides
+that share nothing else still understand why.
+"""
+
+from collections.abc import Sequence
+from typing import Annotated, Final, Literal, TypeAlias
+
+import msgspec
+from msgspec import Meta, Struct
+
+from raftsdk.errors import Refused, WireError
+from raftsdk.types import Identity, is_identifier
+
+Role: TypeAlias = Literal["peer", "client"]
+
+# What a stranger may make us read: short names from a small alphabet, and few of them.
+_Name: TypeAlias = Annotated[str, Meta(max_length=32, pattern="^[a-z0-9][a-z0-9._-]*$")]
+_Names: TypeAlias = Annotated[list[_Name], Meta(max_length=16)]
+_Id: TypeAlias = Annotated[str, Meta(max_length=128)]
+_U32: TypeAlias = Annotated[int, Meta(ge=1, le=2**32 - 1)]
+_Version: TypeAlias = Annotated[int, Meta(ge=0, le=255)]
+
+
+class ProtocolRange(Struct, frozen=True):
+    """The versions of the wire a side speaks, both ends included."""
+
+    min: _Version
+    max: _Version
+
+
+PROTOCOL: Final = ProtocolRange(min=1, max=1)
+
+
+class Hello(Struct, frozen=True, kw_only=True):
+    """What the dialer says first. Lists are in order of preference. A client may leave all three ids empty."""
+
+    protocol: ProtocolRange
+    role: Role
+    codecs: _Names
+    max_frame_bytes: _U32
+    cluster_id: _Id = ""
+    node_id: _Id = ""
+    target_id: _Id = ""  #: The node the dialer believes it reached.
+    compression: _Names = []
+    features: _Names = []
+
+
+class HelloAccepted(Struct, frozen=True, kw_only=True, tag_field="answer", tag="accepted"):
+    """One of each, in force from the next frame on."""
+
+    version: _Version
+    codec: _Name
+    max_frame_bytes: _U32  #: The longest body either side may send.
+    cluster_id: _Id
+    node_id: _Id
+    idle_timeout_ms: _U32  #: A dialer that sends no frame for so long is closed; see `WireKind.KEEP_ALIVE`.
+    compression: Annotated[str, Meta(max_length=32)] = ""
+    features: _Names = []
+
+
+class HelloRefused(Struct, frozen=True, kw_only=True, tag_field="answer", tag="refused"):
+    """Why not. `protocol` is what the listener speaks, for the sake of `version_mismatch`."""
+
+    code: Annotated[str, Meta(max_length=64)]
+    message: Annotated[str, Meta(max_length=2048)] = ""
+    protocol: ProtocolRange = PROTOCOL
+
+
+HelloAnswer: TypeAlias = HelloAccepted | HelloRefused
+
+
+class Terms(Struct, frozen=True, kw_only=True):
+    """What this side brings to a negotiation."""
+
+    identity: Identity
+    codecs: tuple[str, ...]
+    max_frame_bytes: int
+    idle_timeout_ms: int
+    protocol: ProtocolRange = PROTOCOL
+    features: tuple[str, ...] = ()
+
+
+_hello_decoder: Final = msgspec.json.Decoder(Hello)
+_answer_decoder: Final[msgspec.json.Decoder[HelloAnswer]] = msgspec.json.Decoder(HelloAccepted | HelloRefused)
+encode_hello: Final = msgspec.json.Encoder().encode
+
+
+def decode_hello(body: memoryview) -> Hello:
+    """The hello in `body`. Raises `WireError("bad_hello")`, and nothing else, whatever the bytes."""
+    try:
+        return _hello_decoder.decode(body)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+        raise WireError("bad_hello", f"not a hello: {error}") from None
+
+
+def decode_answer(body: memoryview) -> HelloAnswer:
+    """The answer in `body`. Raises `WireError("bad_answer")`, and nothing else, whatever the bytes."""
+    try:
+        return _answer_decoder.decode(body)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+        raise WireError("bad_answer", f"not an answer to a hello: {error}") from None
+
+
+# -- the listener's side
+
+
+def negotiate(hello: Hello, mine: Terms) -> HelloAnswer:
+    """The listener's answer to `hello`: the highest common version, the codec both like best, the smaller frame limit.
+
+    >>> def terms(node_id, *codecs):
+    ...     identity = Identity(cluster_id="c", node_id=node_id)
+    ...     return Terms(identity=identity, codecs=codecs, max_frame_bytes=1024, idle_timeout_ms=60_000)
+    >>> negotiate(make_hello(terms("n1", "json", "msgpack"), "peer", "n2"), terms("n2", "msgpack", "json")).codec
+    'msgpack'
+    """
+    return _refusal(hello, mine) or HelloAccepted(
+        version=min(hello.protocol.max, mine.protocol.max),
+        codec=_preferred(hello.codecs, mine.codecs),
+        max_frame_bytes=min(hello.max_frame_bytes, mine.max_frame_bytes),
+        cluster_id=mine.identity.cluster_id,
+        node_id=mine.identity.node_id,
+        idle_timeout_ms=mine.idle_timeout_ms,
+        features=[feature for feature in mine.features if feature in hello.features],
+    )
+
+
+def _refusal(hello: Hello, mine: Terms) -> HelloRefused | None:
+    ours, theirs = mine.protocol, hello.protocol
+    if max(ours.min, theirs.min) > min(ours.max, theirs.max):
+        return HelloRefused(
+            code="version_mismatch",
+            message=f"you speak versions {theirs.min} to {theirs.max}, this node {ours.min} to {ours.max}",
+            protocol=ours,
+        )
+    found = _identity_refusal(hello, mine.identity)
+    if found is None and not set(hello.codecs).intersection(mine.codecs):
+        found = "no_common_codec", f"you speak {', '.join(hello.codecs) or 'none'}; this node {', '.join(mine.codecs)}"
+    return HelloRefused(code=found[0], message=found[1], protocol=ours) if found else None
+
+
+def _identity_refusal(hello: Hello, mine: Identity) -> tuple[str, str] | None:
+    for field in ("cluster_id", "node_id", "target_id"):
+        value = getattr(hello, field)
+        if not is_identifier(value) and (value or hello.role == "peer"):
+            return "bad_hello", f"{field} is not an id (1 to 128 of letters, digits, '.', '_', '-')"
+    if hello.cluster_id and hello.cluster_id != mine.cluster_id:
+        return "wrong_cluster", f"you belong to cluster {hello.cluster_id}, this node to {mine.cluster_id}"
+    if hello.target_id and hello.target_id != mine.node_id:
+        return "wrong_target", f"you look for {hello.target_id}; this is {mine.node_id}: correct the address"
+    if hello.role == "peer" and hello.node_id == mine.node_id:
+        return "own_id", f"you call yourself {hello.node_id}, and so does this node: give every node its own id"
+    return None
+
+
+def _preferred(theirs: Sequence[str], ours: Sequence[str]) -> str:
+    """The common name with the lowest sum of places in both lists; of equals, the one we prefer."""
+    return min((name for name in ours if name in theirs), key=lambda name: ours.index(name) + theirs.index(name))
+
+
+# -- the dialer's side
+
+
+def make_hello(mine: Terms, role: Role, target_id: str) -> Hello:
+    """What to say to `target_id` ("" when any node will do)."""
+    return Hello(
+        protocol=mine.protocol,
+        role=role,
+        codecs=list(mine.codecs),
+        max_frame_bytes=mine.max_frame_bytes,
+        cluster_id=mine.identity.cluster_id,
+        node_id=mine.identity.node_id,
+        target_id=target_id,
+        features=list(mine.features),
+    )
+
+
+def accepted(answer: HelloAnswer, hello: Hello) -> HelloAccepted:
+    """`answer`, when it is a choice from what `hello` offered.
+
+    Raises `Refused` with the listener's code, or `WireError("bad_answer")` when it chose what was not on offer.
+    """
+    if isinstance(answer, HelloRefused):
+        raise Refused(answer.code, answer.message)
+    on_offer = (
+        hello.protocol.min <= answer.version <= hello.protocol.max
+        and answer.codec in hello.codecs
+        and answer.max_frame_bytes <= hello.max_frame_bytes
+        and answer.compression in ("", *hello.compression)
+        and hello.cluster_id in ("", answer.cluster_id)
+        and hello.target_id in ("", answer.node_id)
+    )
+    if not on_offer:
+        raise WireError("bad_answer", f"the answer chose what the hello did not offer: {answer}")
+    return answer

@@ -1,0 +1,201 @@
+"""Accepting connections: the hello under one time limit, and a bound on everything a stranger may take."""
+
+import asyncio
+from collections.abc import Collection, Sequence
+from typing import Final
+
+from raftsdk.errors import WireError
+from raftsdk.messages import ErrorCode
+from raftsdk.ports import Connection, Listener, RaftHandler
+from raftsdk.types import NodeId
+from raftsdk.wire.endpoint import Endpoint
+from raftsdk.wire.frame import Flags, WireKind, encode_frame, parse_frame
+from raftsdk.wire.hello import (
+    Hello,
+    HelloAccepted,
+    HelloAnswer,
+    HelloRefused,
+    Role,
+    decode_hello,
+    encode_hello,
+    negotiate,
+)
+from raftsdk.wire.session import Session
+
+MAX_CONNECTIONS_OF_A_PEER: Final = 4
+"""Two lanes, and as many again while a peer that lost its network comes back before its old connections have ended."""
+
+_SWEEPS_A_TIMEOUT: Final = 4
+
+
+class Server:
+    """Listens, agrees on terms with whoever comes, and runs a `Session` for each.
+
+    Bounds: `max_half_open_connections` without a hello (the oldest gives way: a flood of silent strangers delays an
+    honest newcomer, but cannot shut it out); `max_connections` of clients and of peers nobody told us of; and
+    `MAX_CONNECTIONS_OF_A_PEER` for each peer in `known_peers`, who are never crowded out by the others. A peer's
+    newest connections win, because the old ones may be dead without knowing it.
+
+    A connection that brings no whole frame for `idle_timeout_ms` is closed. This is also what ends half a frame
+    followed by silence; so a frame must arrive within that time, however slow the line.
+    """
+
+    def __init__(self, endpoint: Endpoint, known_peers: Collection[NodeId]) -> None:
+        self._endpoint = endpoint
+        self._config = endpoint.config
+        self._known_peers = known_peers
+        self._listeners: list[Listener] = []
+        self._half_open: dict[Connection, None] = {}  # oldest first: a dict keeps its order
+        self._sessions: dict[Session, None] = {}  # likewise
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._sweep_timer: asyncio.TimerHandle | None = None
+        self._closed = False
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """The addresses in use, with real ports."""
+        return tuple(listener.address for listener in self._listeners)
+
+    async def start(self, addresses: Sequence[str], handler: RaftHandler) -> None:
+        """Listen at all of `addresses`, or raise `OSError` and listen at none."""
+        self._handler = handler
+        try:
+            for address in addresses:
+                transport = self._endpoint.transport_for(address)
+                self._listeners.append(await transport.listen(address, self._accept))
+        except BaseException:
+            await self.aclose()
+            raise
+        self._close_idle_sessions()
+
+    async def aclose(self) -> None:
+        """Stop listening and end every connection, after what was already answered is sent. May be called twice."""
+        self._closed = True
+        while self._listeners:
+            await self._listeners.pop().aclose()
+        if self._sweep_timer is not None:
+            self._sweep_timer.cancel()
+        for connection in self._half_open:
+            connection.abort()
+        await asyncio.gather(*(session.connection.aclose() for session in self._sessions))
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+    async def _accept(self, connection: Connection) -> None:
+        """The life of one connection."""
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        try:
+            if not self._closed:
+                await self._serve(connection)
+        except WireError as fault:
+            self._endpoint.violations.note(connection.remote, fault)
+        finally:
+            connection.abort()
+            self._tasks.discard(task)
+
+    async def _serve(self, connection: Connection) -> None:
+        self._make_room()
+        self._half_open[connection] = None
+        try:
+            agreed = await self._agree(connection)
+        except WireError as fault:
+            self._endpoint.violations.note(connection.remote, fault)
+            await connection.aclose()  # an abort would take the reason we gave away with it
+            return
+        finally:
+            self._half_open.pop(connection, None)  # it may have given way
+        if agreed is not None:
+            await self._run_session(connection, *agreed)
+
+    # -- the hello
+
+    async def _agree(self, connection: Connection) -> tuple[Hello, HelloAccepted] | None:
+        """The hello and our answer; None when the stranger left without a hello. Raises `WireError` after refusing."""
+        received = await self._first_frames(connection)
+        if not received:
+            return None
+        try:
+            hello = _parse_hello(received)
+        except WireError as fault:
+            if fault.reason == "bad_version":
+                _write_answer(connection, HelloRefused(code="version_mismatch", message=str(fault)))
+            raise
+        answer = self._judge(hello)
+        _write_answer(connection, answer)
+        if isinstance(answer, HelloRefused):
+            raise WireError(answer.code, answer.message)
+        return hello, answer
+
+    async def _first_frames(self, connection: Connection) -> list[bytes]:
+        """What comes first, within one limit for all of it, however it trickles in."""
+        limit_ms = self._config.handshake_timeout_ms
+        connection.max_frame_bytes = self._config.max_hello_bytes
+        try:
+            async with asyncio.timeout(limit_ms / 1000):
+                return await connection.read()
+        except TimeoutError:
+            raise WireError("handshake_timeout", f"no hello within {limit_ms} ms") from None
+
+    def _make_room(self) -> None:
+        if len(self._half_open) >= self._config.max_half_open_connections:
+            oldest = next(iter(self._half_open))
+            self._endpoint.violations.note(oldest.remote, WireError("half_open_limit", "gave way to a newer stranger"))
+            oldest.abort()
+            del self._half_open[oldest]
+
+    def _judge(self, hello: Hello) -> HelloAnswer:
+        answer = negotiate(hello, self._endpoint.terms)
+        if isinstance(answer, HelloAccepted) and not self._is_known(hello.role, hello.node_id):
+            strangers = sum(not self._is_known(session.role, session.node_id) for session in self._sessions)
+            if strangers >= self._config.max_connections:
+                return HelloRefused(code=ErrorCode.OVERLOADED, message=f"there are {strangers} connections already")
+        return answer
+
+    def _is_known(self, role: Role, node_id: NodeId) -> bool:
+        return role == "peer" and node_id in self._known_peers
+
+    # -- sessions
+
+    async def _run_session(self, connection: Connection, hello: Hello, answer: HelloAccepted) -> None:
+        if hello.role == "peer":
+            self._displace_oldest(hello.node_id)
+        session = Session(
+            connection,
+            answer,
+            role=hello.role,
+            node_id=hello.node_id,
+            codec=self._endpoint.codecs[answer.codec],
+            config=self._config,
+            handler=self._handler,
+        )
+        self._sessions[session] = None
+        try:
+            await session.run()
+        finally:
+            del self._sessions[session]
+
+    def _displace_oldest(self, node_id: NodeId) -> None:
+        sessions = [session for session in self._sessions if (session.role, session.node_id) == ("peer", node_id)]
+        if len(sessions) >= MAX_CONNECTIONS_OF_A_PEER:
+            sessions[0].end(WireError("displaced", f"{node_id} has {len(sessions)} newer connections"))
+
+    def _close_idle_sessions(self) -> None:
+        loop = asyncio.get_running_loop()
+        limit_s = self._config.idle_timeout_ms / 1000
+        for session in self._sessions:
+            if loop.time() - session.heard_at > limit_s:
+                session.end(WireError("idle", f"no whole frame within {self._config.idle_timeout_ms} ms"))
+        self._sweep_timer = loop.call_later(limit_s / _SWEEPS_A_TIMEOUT, self._close_idle_sessions)
+
+
+def _parse_hello(received: list[bytes]) -> Hello:
+    frame = parse_frame(received[0])
+    if (frame.kind, frame.flags, len(received)) != (WireKind.HELLO, 0, 1):
+        raise WireError("unexpected_kind", f"kind {frame.kind:#04x}, where a hello and nothing else was due")
+    return decode_hello(frame.body)
+
+
+def _write_answer(connection: Connection, answer: HelloAnswer) -> None:
+    connection.write((encode_frame(WireKind.HELLO_ANSWER, Flags.RESPONSE, 0, encode_hello(answer)),))

@@ -1,0 +1,106 @@
+"""The storage suite passes both of our stores, and catches every broken one by the sentence it breaks."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from raftsdk.ports import Storage
+from raftsdk.storage.memory import MemoryStorage
+from raftsdk.storage.sqlite import SqliteStorage
+from raftsdk.testing.broken import storage as broken
+from raftsdk.testing.storage_suite import SUITE, StorageSubject
+from raftsdk.testing.suite import Case
+
+CAUGHT_BY: dict[Callable[[Storage], Storage], str] = {
+    broken.ForgetsTheVote: "a vote survives a restart",
+    broken.ForgetsTheTerm: "a term survives a restart",
+    broken.LosesTheCommitIndex: "a commit index survives a restart",
+    broken.NeverWithdrawsAVote: "the newest hard state replaces the older ones, a withdrawn vote included",
+    broken.ClearsTheHardState: "a write without a hard state leaves the stored one",
+    broken.RoundsTerms: "a term and a commit index of 63 bits keep every bit",
+    broken.DropsUnknownKinds: "entries of a kind nobody knows are kept as they are",
+    broken.CutsLargeEntries: "an entry of 4 MiB is kept whole, and so are its neighbours",
+    broken.EndsDataAtAZeroByte: "data is kept byte for byte, whatever the bytes",
+    broken.DropsTheLastOfABatch: "every entry of a batch survives a restart, in order",
+    broken.IgnoresALoneTruncation: "a truncation alone removes the entry it names and everything after",
+    broken.TruncatesAfterAppending: "of a truncation and entries in one write, the truncation comes first",
+    broken.KeepsTheOldTail: "nothing of a longer old tail comes back behind a shorter new one",
+    broken.AcknowledgesEarly: "the write acknowledged last is there after a restart",
+    broken.RemembersByReference: "what the caller does with its list after the write changes nothing",
+    broken.HandsOutItsOwnList: "what the caller does with the loaded list changes nothing",
+    broken.ForgetsOnRestart: "writes go on after a restart where they ended before it",
+    broken.CountsFromZero: "a new store has nothing: no term, no vote, no entries, and its log starts at 1",
+    broken.IgnoresTheNode: "another node's data is refused, and is unchanged",
+    broken.IgnoresTheCluster: "another cluster's data is refused, and is unchanged",
+    broken.MovesIn: "another node's data is refused, and is unchanged",
+    broken.ClosesOnlyOnce: "closing twice, or before loading, is harmless",
+}
+
+
+class OnSqlite:
+    """A fresh directory for every store."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._paths: dict[int, Path] = {}
+        self._stores: list[SqliteStorage] = []  # kept, so that no two of them ever have one id
+
+    def open(self) -> Storage:
+        return self._at(self._root / f"place-{len(self._stores)}")
+
+    async def reopen(self, storage: Storage) -> Storage:
+        await storage.aclose()
+        return self.rival(storage)
+
+    def rival(self, storage: Storage) -> Storage:
+        return self._at(self._paths[id(storage)])
+
+    def _at(self, path: Path) -> SqliteStorage:
+        store = SqliteStorage(path)
+        self._stores.append(store)
+        self._paths[id(store)] = path
+        return store
+
+
+class InMemory:
+    """Stores whose data lives as long as they do, spoilt by `spoil`."""
+
+    def __init__(self, spoil: Callable[[Storage], Storage] = lambda storage: storage) -> None:
+        self._spoil = spoil
+
+    def open(self) -> Storage:
+        return self._spoil(MemoryStorage())
+
+    async def reopen(self, storage: Storage) -> Storage:
+        await storage.aclose()
+        return storage
+
+    def rival(self, storage: Storage) -> Storage | None:
+        return None
+
+
+class Unlocked(InMemory):
+    """A store that lets a second process in."""
+
+    def rival(self, storage: Storage) -> Storage | None:
+        return storage
+
+
+@pytest.mark.parametrize("case", SUITE.cases, ids=str)
+async def test_memory_keeps_the_contract(case: Case[StorageSubject]) -> None:
+    await case.run(InMemory())
+
+
+@pytest.mark.parametrize("case", SUITE.cases, ids=str)
+async def test_sqlite_keeps_the_contract(case: Case[StorageSubject], tmp_path: Path) -> None:
+    await case.run(OnSqlite(tmp_path))
+
+
+@pytest.mark.parametrize("spoil", broken.BROKEN, ids=lambda spoil: spoil.__name__)
+async def test_a_broken_store_is_caught_by_name(spoil: Callable[[Storage], Storage]) -> None:
+    assert CAUGHT_BY[spoil] in await SUITE.failures(InMemory(spoil))
+
+
+async def test_a_store_that_lets_two_processes_in_is_caught_by_name() -> None:
+    assert list(await SUITE.failures(Unlocked())) == ["a second store on data in use is refused, and the first goes on"]

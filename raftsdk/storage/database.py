@@ -89,7 +89,14 @@ class Database:
         return unseal(self._record(OWNERSHIP_KEY), Ownership, "ownership")
 
     def take(self, ownership: Ownership) -> None:
-        """Replace the ownership, durably."""
+        """Replace the ownership, durably, with the first commit of a write-ahead log that is begun anew.
+
+        SQLite would go on behind the last whole commit. If a crash tore what follows, its remains would lie behind this
+        run's commits, and a second crash that tears a write would look like rot in the middle (see `wal`).
+        """
+        busy, *_ = self._connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()
+        if busy:
+            raise StorageRefused("the write-ahead log cannot be begun anew: another process uses the database")
         self._connection.execute(_PUT_ONE, (OWNERSHIP_KEY, seal(ownership)))
 
     def sealed_state(self) -> bytes:

@@ -36,12 +36,12 @@ def check_wal(path: Path) -> None:
     """Raise `Damaged` if the write-ahead log at `path` is broken before its end; costs about 20 ms for each MB."""
     with path.open("rb") as file:
         log = file.read()
-    broken = dropwhile(lambda frame: frame.is_whole, _frames(log))
+    broken = dropwhile(lambda frame: frame.is_whole, frames(log))
     if sum(frame.is_commit for frame in broken) > _MAX_COMMITS_CUT_OFF:
         raise Damaged(f"{path.name} is damaged before its end: this node has lost data")
 
 
-def _frames(log: bytes) -> Iterator[_Frame]:
+def frames(log: bytes) -> Iterator[_Frame]:
     """The frames of the log's present generation. Once one is not whole, none behind it counts as whole."""
     header = _HEADER.unpack_from(log.ljust(_HEADER.size, b"\0"))
     magic, _version, page_bytes, _sequence, *salts = header[:6]

@@ -11,7 +11,8 @@ from raftsdk.errors import StorageRefused
 from raftsdk.storage.directory import DATABASE_FILE, GUARD_FILE, WAL_FILE, Directory
 from raftsdk.storage.records import Damaged
 from raftsdk.storage.sqlite import SqliteStorage
-from raftsdk.types import Recovered, Write
+from raftsdk.storage.wal import frames
+from raftsdk.types import Entry, Recovered, Write
 
 FLIPS = 120
 FIRST_FREE_PAGE_AT = 32  # in SQLite's header
@@ -23,6 +24,12 @@ def flip(path: Path, position: int, bits: int = 0xFF) -> None:
     content = bytearray(path.read_bytes())
     content[position] ^= bits
     path.write_bytes(content)
+
+
+def end_of_whole_frames(wal: Path) -> int:
+    """Where the last commit ends; behind it may lie what was left from before the log was begun anew."""
+    whole = sum(frame.is_whole for frame in frames(wal.read_bytes()))
+    return WAL_HEADER_BYTES + whole * WAL_FRAME_BYTES
 
 
 async def loaded_or_refused(path: Path) -> Recovered | None:
@@ -117,12 +124,12 @@ async def test_a_write_ahead_log_cut_anywhere_keeps_what_was_persisted_before_th
     directory = Directory(running)
     directory.load(IDENTITY)
     wal = running / WAL_FILE
-    ends = [wal.stat().st_size]
+    ends = [end_of_whole_frames(wal)]
     log = numbered(1, 15)
     for index in range(1, 16):
         directory.write(append(index, log[index - 1 : index]))
-        ends.append(wal.stat().st_size)
-    for size in [*range(ends[0] - 5_000, ends[-1], 2_011), *ends, *(end - 1 for end in ends)]:
+        ends.append(end_of_whole_frames(wal))
+    for size in [*range(0, ends[-1], 2_011), *ends, *(end - 1 for end in ends)]:
         copy = tmp_path / f"cut-{size}"
         if not copy.exists():
             shutil.copytree(running, copy)
@@ -139,7 +146,7 @@ async def test_a_last_write_torn_at_any_sector_is_cut_off_and_the_rest_is_kept(t
     directory = Directory(running)
     log = fill(directory, writes=5)
     wal = running / WAL_FILE
-    end = wal.stat().st_size
+    end = end_of_whole_frames(wal)
     directory.write(append(len(log) + 1, numbered(len(log) + 1, 50)))
     for sector in range(end, wal.stat().st_size - 512, 512):
         copy = tmp_path / f"torn-{sector}"
@@ -155,16 +162,16 @@ async def test_a_last_write_torn_at_any_sector_is_cut_off_and_the_rest_is_kept(t
 
 async def test_rot_in_the_write_ahead_log_is_refused_unless_it_could_be_a_torn_last_write(tmp_path: Path) -> None:
     log = crashed(tmp_path / "n1", writes=12, batch=1)
-    frames = (tmp_path / "n1" / WAL_FILE).stat().st_size // WAL_FRAME_BYTES
+    frame_count = (tmp_path / "n1" / WAL_FILE).stat().st_size // WAL_FRAME_BYTES
     outcomes = []
-    for frame in range(frames):
+    for frame in range(frame_count):
         copy = tmp_path / f"rot-{frame}"
         shutil.copytree(tmp_path / "n1", copy)
         flip(copy / WAL_FILE, WAL_HEADER_BYTES + frame * WAL_FRAME_BYTES + 24 + 1_000)
         found = await loaded_or_refused(copy)
         outcomes.append(None if found is None else len(found.entries))
         assert await loaded_or_refused(copy) == found  # no refusal is forgotten at the second attempt
-    assert outcomes == [None] * (frames - 1) + [len(log) - 1]
+    assert outcomes == [None] * (frame_count - 1) + [len(log) - 1]
 
 
 @pytest.mark.parametrize("position", range(0, WAL_HEADER_BYTES, 3))
@@ -190,3 +197,32 @@ async def test_frames_left_from_before_the_write_ahead_log_began_anew_are_no_rot
     shutil.copytree(running, tmp_path / "n1")
     directory.close(orderly=True)
     assert load(tmp_path / "n1").entries == log
+
+
+def tear(wal: Path, at: int) -> None:
+    """Lose one sector of the write that begins at `at`; its last frame, the commit, reached the disk all the same."""
+    with wal.open("r+b") as file:
+        file.seek(at + 24 + 512)
+        file.write(b"\xaa" * 512)
+
+
+async def test_a_torn_write_after_an_earlier_torn_write_is_no_rot(tmp_path: Path) -> None:
+    """The next run writes over the torn end; what lies behind that must not count as a commit of the next run's log."""
+    log: list[Entry] = []
+    for run in range(4):
+        running, copy = tmp_path / f"running-{run}", tmp_path / f"torn-{run}"
+        if run:
+            shutil.copytree(tmp_path / f"torn-{run - 1}", running)
+        directory = Directory(running)
+        assert directory.load(IDENTITY).entries == log
+        if run == 0:
+            kept = numbered(1, 3)
+            directory.write(append(1, kept))
+            log += kept
+        end = end_of_whole_frames(running / WAL_FILE)
+        # Each run's write is shorter than the one before, so that it cannot cover all that the tear left.
+        directory.write(append(len(log) + 1, numbered(len(log) + 1, 1, data_bytes=80_000 - 20_000 * run)))
+        shutil.copytree(running, copy)
+        directory.close(orderly=True)
+        tear(copy / WAL_FILE, end)
+    assert load(tmp_path / "torn-3").entries == log

@@ -21,7 +21,7 @@ class RaftError(Exception):
 
 
 class NotLeader(RaftError):
-    """This node does not lead, so the request is in no log. `leader` is who does, when known, and where."""
+    """The node asked does not lead, so the request is in no log. `leader` is who does, when known, and where."""
 
     def __init__(self, leader: NodeId | None = None, addresses: Sequence[str] = ()) -> None:
         self.leader = leader
@@ -43,7 +43,7 @@ class CommandTooLarge(RaftError):
 
 
 class ProposalDropped(RaftError):
-    """The proposed entry was overwritten by another leader's: it will never be applied, so it is safe to propose again."""
+    """The proposed entry was overwritten by another leader's and will never be applied: it is safe to propose again."""
 
 
 class OutcomeUnknown(RaftError):
@@ -55,7 +55,7 @@ class CommandFailed(RaftError):
 
 
 class NodeStopped(RaftError):
-    """This node is shutting down or was stopped by a fault: nothing new was accepted."""
+    """The node is shutting down or was stopped by a fault: nothing new was accepted."""
 
 
 # -- peers and the wire

@@ -26,7 +26,7 @@ _IDENTIFIER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*", re.ASCII)
 
 
 def is_identifier(text: str) -> bool:
-    """Whether `text` may name a node or a cluster: 1 to 128 of letters, digits, `.`, `_`, `-`, not starting with a sign.
+    """Whether `text` may name a node or a cluster: 1 to 128 letters, digits, `.`, `_`, `-`, none of these three first.
 
     Ids end up in file names, log lines and certificates; this alphabet is harmless in all three.
 

@@ -30,7 +30,8 @@ from raftsdk.ports import LinkStatus, RaftHandler
 SERVICE = "raft.Raft"
 TIMEOUT_S = 1.0
 
-Message = TypeVar("Message", AppendEntriesRequest, AppendEntriesResponse, RequestVoteRequest, RequestVoteResponse)
+Asked = TypeVar("Asked", AppendEntriesRequest, RequestVoteRequest)
+Answer = TypeVar("Answer", AppendEntriesResponse, RequestVoteResponse)
 
 
 class GrpcNetwork:
@@ -41,6 +42,8 @@ class GrpcNetwork:
     def __init__(self, node_id: str, addresses: Mapping[str, str]) -> None:
         self._address = addresses[node_id]
         self._peers = {peer: address for peer, address in addresses.items() if peer != node_id}
+        self._channels: dict[str, grpc.aio.Channel] = {}
+        self._server: grpc.aio.Server | None = None
 
     async def start(self, handler: RaftHandler) -> None:
         """Serve, and make a channel to each peer; gRPC connects when there is something to say."""
@@ -69,26 +72,27 @@ class GrpcNetwork:
         return LinkStatus(connected=ready, codec="msgpack", transport="grpc")
 
     async def aclose(self) -> None:
-        """Stop serving, close the channels."""
+        """Stop serving, close the channels. A node whose store refuses to load closes a network that never started."""
         for channel in self._channels.values():
             await channel.close()
-        await self._server.stop(grace=None)
+        if self._server is not None:
+            await self._server.stop(grace=None)
 
-    async def _call(self, target: str, method: str, request: Any, response_type: type[Message]) -> Message:
+    async def _call(self, target: str, method: str, request: Any, response_type: type[Answer]) -> Answer:
         call = self._channels[target].unary_unary(
             f"/{SERVICE}/{method}",
             request_serializer=msgspec.msgpack.encode,
             response_deserializer=msgspec.msgpack.Decoder(response_type).decode,
         )
         try:
-            return cast("Message", await call(request, timeout=TIMEOUT_S))
+            return cast("Answer", await call(request, timeout=TIMEOUT_S))
         except grpc.aio.AioRpcError as error:
             if error.code() is grpc.StatusCode.FAILED_PRECONDITION:
                 raise Refused("refused", str(error.details())) from None
             raise Unreachable(f"{target}: {error.details()}") from None
 
-    def _method(self, request_type: type[Message], response_type: type[Any]) -> grpc.RpcMethodHandler:
-        async def serve(request: Message, context: grpc.aio.ServicerContext) -> Any:
+    def _method(self, request_type: type[Asked], response_type: type[Any]) -> grpc.RpcMethodHandler:
+        async def serve(request: Asked, context: grpc.aio.ServicerContext) -> Any:
             check(request)  # ranges and order, as every codec of ours checks them
             response = await _answer(self._handler, request)
             if isinstance(response, ErrorResponse):

@@ -7,7 +7,9 @@ import typer
 
 from raftsdk import plugins
 from raftsdk.client import Client
-from raftsdk.config import CODECS, DEFAULT_CODECS, TRANSPORTS, scheme
+from raftsdk.config import DEFAULT_CODECS
+from raftsdk.errors import ConfigError
+from raftsdk.rules import CODECS, TRANSPORTS, address_faults, scheme
 
 DEFAULT_ADDRESS = "tcp://127.0.0.1:7001"
 
@@ -22,8 +24,13 @@ TimeoutMs: TypeAlias = Annotated[int, typer.Option("--timeout-ms", min=1, help="
 
 
 def open_client(addresses: Sequence[str] | None, timeout_ms: int) -> Client:
-    """A client for the cluster that has members at `addresses`, with the codecs and transports that are installed."""
+    """A client for the cluster that has members at `addresses`, with the codecs and transports that are installed.
+    Raises `ConfigError` for what can be no address.
+    """
     known = list(addresses or [DEFAULT_ADDRESS])
+    faults = [f"{where} {problem}" for where, problem in address_faults("ADDRESS", known)]
+    if faults:
+        raise ConfigError(faults)
     return Client(
         known,
         codecs=[plugins.make(CODECS, name) for name in DEFAULT_CODECS],

@@ -11,8 +11,9 @@ import typer
 from raftsdk import plugins
 from raftsdk.builder import NodeBuilder
 from raftsdk.cli.output import AsJson, Exit, Set, complain, say, say_json
-from raftsdk.config import NodeConfig, node_config, read_file, schema
+from raftsdk.config import NodeConfig, node_config, schema
 from raftsdk.errors import ConfigError
+from raftsdk.settings import read_file
 
 app = typer.Typer(help="What settings there are, and whether a file of them is sound.", no_args_is_help=True)
 

@@ -19,8 +19,9 @@ from raftsdk import plugins
 from raftsdk.cli import key_value
 from raftsdk.cli.output import AsJson, Exit, complain, say_json, say_table
 from raftsdk.client import Client
-from raftsdk.config import CODECS, TRANSPORTS, RaftConfig
+from raftsdk.config import RaftConfig
 from raftsdk.errors import RaftError
+from raftsdk.rules import CODECS, STORAGE, TRANSPORTS
 from raftsdk.runtime import event_loop
 from raftsdk.testing.processes import LocalCluster, NodeProcess
 
@@ -78,18 +79,31 @@ class Source(Struct, frozen=True):
 
 
 def find_files(folder: Path | None) -> Source:
-    """Every file below `folder`; by default the standard library's modules. Raises `RaftError` when there is none."""
-    root, pattern = (folder, "*") if folder else (Path(sysconfig.get_path("stdlib")), "*.py")
-    found = sorted(path for path in root.rglob(pattern) if path.is_file() and "site-packages" not in path.parts)
-    if not found:
+    """Every file below `folder`; by default the standard library's modules.
+
+    Raises `RaftError` when there is none, or one that cannot be replicated.
+    """
+    root = folder or Path(sysconfig.get_path("stdlib"))
+    found = root.rglob("*") if folder else (path for path in root.rglob("*.py") if "site-packages" not in path.parts)
+    paths = {path.relative_to(root).as_posix(): path for path in sorted(found) if path.is_file()}
+    if not paths:
         raise RaftError(f"no files below {root}: name another folder with --input")
+    for key, path in paths.items():
+        if problem := _problem(key, path):
+            raise RaftError(f"{str(path)!a} {problem}: name another folder with --input")
+    return Source(paths)
+
+
+def _problem(key: str, path: Path) -> str | None:
+    """Why this file cannot be replicated under `key`."""
     limit = RaftConfig().max_command_bytes - key_value.MAX_KEY_BYTES - 3
-    too_large = [path for path in found if path.stat().st_size > limit]
-    if too_large:
-        raise RaftError(
-            f"{too_large[0]} has more than {limit} bytes, the most one command can carry: name another folder"
-        )
-    return Source({path.relative_to(root).as_posix(): path for path in found})
+    if path.stat().st_size > limit:
+        return f"has more than {limit} bytes, the most one command can carry"
+    try:
+        key.encode()
+    except UnicodeEncodeError:
+        return "has a name that is no UTF-8 text"
+    return None
 
 
 Show = Callable[[str, int, int], None]
@@ -146,11 +160,14 @@ class _Run:
     async def replicate(self) -> None:
         """Write every file; a third of the way the leader dies, at two thirds it is back."""
         remaining = iter(self._source.paths.items())
-        async with asyncio.TaskGroup() as group:
-            for _ in range(WRITERS):
-                group.create_task(self._write(remaining))
-            if self._demo.kill_leader:
-                group.create_task(self._kill_and_restart_leader())
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(WRITERS):
+                    group.create_task(self._write(remaining))
+                if self._demo.kill_leader:
+                    group.create_task(self._kill_and_restart_leader())
+        except ExceptionGroup as failures:
+            raise failures.exceptions[0] from None  # one sentence for whoever ran it; the others say the same
 
     async def _write(self, remaining: Iterator[tuple[str, Path]]) -> None:
         """One writer: a file at a time, each until it is acknowledged. Putting a file twice does no harm."""
@@ -239,7 +256,8 @@ def demo(
     task = Demo(nodes=nodes, input=input_, codec=codec, transport=transport, storage=storage, kill_leader=kill_leader)
     if task.kill_leader and task.nodes < 3:
         raise typer.BadParameter(f"{nodes} nodes cannot lose one and go on: give at least 3, or --no-kill-leader")
-    plugins.make(CODECS, codec), plugins.make(TRANSPORTS, transport)  # a wrong name is told before anything starts
+    for group, name in ((CODECS, codec), (TRANSPORTS, transport), (STORAGE, storage)):
+        plugins.load(group, name)  # a wrong name is told before anything starts
     with Progress(*_COLUMNS, console=Console(stderr=True), transient=True) as progress:
         bar = progress.add_task("", total=None)
 

@@ -1,5 +1,6 @@
 """`raftsdk kv`: read and write the example service."""
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -15,7 +16,18 @@ from raftsdk.runtime import event_loop
 
 app = typer.Typer(help="Read and write the key-value service that `raftsdk node` runs.", no_args_is_help=True)
 
-Key: typer.models.ArgumentInfo = typer.Argument(help="A key: text of 1 to 65,535 bytes.")
+
+def _checked(text: str) -> str:
+    try:
+        fits = len(text.encode()) <= key_value.MAX_KEY_BYTES
+    except UnicodeEncodeError:
+        raise typer.BadParameter("it is no UTF-8 text") from None
+    if not fits:
+        raise typer.BadParameter(f"it has more than {key_value.MAX_KEY_BYTES} bytes")
+    return text
+
+
+Key: typer.models.ArgumentInfo = typer.Argument(help="A key: text of 1 to 65,535 bytes.", callback=_checked)
 
 
 @app.command()
@@ -71,7 +83,7 @@ async def _get(key: str, *, local: bool, at: list[str] | None, timeout_ms: int) 
 
 @app.command("list")
 def list_(
-    prefix: Annotated[str, typer.Argument(help="Only keys that begin with this.")] = "",
+    prefix: Annotated[str, typer.Argument(help="Only keys that begin with this.", callback=_checked)] = "",
     local: Annotated[bool, typer.Option("--local", help="What the asked node has, which may be old.")] = False,
     at: At = None,
     timeout_ms: TimeoutMs = 10_000,
@@ -106,6 +118,9 @@ def _content(value: str | None, file: Path | None) -> bytes:
     if (value is None) == (file is None):
         raise typer.BadParameter("give either a VALUE or --file")
     if value is not None:
-        return value.encode()
+        return os.fsencode(value)  # the bytes that were typed, text or not
     assert file is not None
-    return sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
+    try:
+        return sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
+    except OSError as error:
+        raise typer.BadParameter(f"cannot read {file}: {error.strerror}") from None

@@ -60,8 +60,9 @@ def sentence(error: Exception) -> str:
     """An expected error as people should read it."""
     if not isinstance(error, OSError) or error.strerror is None:
         return str(error)
+    where = f"{error.filename}: " if error.filename else ""
     advice = "; stop what uses it, or give another address" if error.errno == errno.EADDRINUSE else ""
-    return f"{error.strerror}{advice}"  # str() would begin with the error's number, which helps nobody
+    return f"{where}{error.strerror}{advice}"  # str() would begin with the error's number, which helps nobody
 
 
 def say(text: str) -> None:

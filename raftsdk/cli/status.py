@@ -50,8 +50,9 @@ async def _ask_all(addresses: Sequence[str], timeout_ms: int) -> list[StatusResp
 
 
 async def _ask(address: str, timeout_ms: int) -> StatusResponse | RaftError:
+    client = open_client([address], timeout_ms)
     try:
-        async with open_client([address], timeout_ms) as client:
+        async with client:
             return await client.status()
     except RaftError as error:
         return error

@@ -7,7 +7,17 @@ from types import TracebackType
 from typing import Self
 
 from raftsdk.config import LinkConfig
-from raftsdk.errors import NotLeader, OutcomeUnknown, Overloaded, ProposalDropped, RaftError, Unreachable
+from raftsdk.errors import (
+    CommandTooLarge,
+    ConfigError,
+    NotLeader,
+    OutcomeUnknown,
+    Overloaded,
+    ProposalDropped,
+    RaftError,
+    Refused,
+    Unreachable,
+)
 from raftsdk.messages import (
     Consistency,
     ErrorCode,
@@ -27,15 +37,19 @@ from raftsdk.types import Identity
 from raftsdk.wire.endpoint import Endpoint
 from raftsdk.wire.link import Link
 
-PAUSE_MS = 50
+PAUSE_MS = 30
 """Between attempts while nobody leads: a fraction of an election, so that the first write after one is not late."""
+
+ATTEMPTS_A_TIMEOUT = 4
+"""A node that hangs costs whoever may ask another one this part of the time there is, not all of it."""
 
 
 class Client:
     """Speaks the client plane with any node of a cluster. Safe for any number of tasks of one event loop at once.
 
     `addresses` are those of some members, at least one of which should be up; the others are learnt from redirects.
-    `timeout_ms` bounds every method, attempts and pauses included. An empty `cluster_id` accepts any cluster.
+    `timeout_ms` bounds every method, attempts and pauses included. An empty `cluster_id` accepts any cluster. Raises
+    `ConfigError` without an address, or for one that no transport understands.
     """
 
     def __init__(
@@ -48,14 +62,23 @@ class Client:
         timeout_ms: int = 10_000,
         rng: random.Random | None = None,
     ) -> None:
+        limits, share_ms = LinkConfig(), max(timeout_ms // ATTEMPTS_A_TIMEOUT, 1)
         self._endpoint = Endpoint(
             identity=Identity(cluster_id=cluster_id, node_id=""),
             codecs=codecs,
             transports=transports,
-            config=LinkConfig(call_timeout_ms=timeout_ms),
+            config=LinkConfig(
+                connect_timeout_ms=min(share_ms, limits.connect_timeout_ms),
+                handshake_timeout_ms=min(share_ms, limits.handshake_timeout_ms),
+                call_timeout_ms=timeout_ms,
+            ),
             rng=rng,
         )
+        faults = self._endpoint.faults_of(addresses) if addresses else ["there is no address: give at least one"]
+        if faults:
+            raise ConfigError(faults)
         self._timeout_ms = timeout_ms
+        self._share_s = share_ms / 1000
         self._nodes: list[tuple[str, ...]] = [(address,) for address in addresses]  # each node's addresses
         self._links: dict[tuple[str, ...], Link] = {}
         self._preferred = self._nodes[0]  # who answered last, or is said to lead
@@ -102,26 +125,29 @@ class Client:
         try:
             async with asyncio.timeout(self._timeout_ms / 1000):
                 while True:
+                    asked = self._preferred
                     try:
-                        return await self._attempt(request, history)
+                        return await self._attempt(asked, request, history, repeatable=repeatable)
                     except _PASSING as error:
                         history.obstacle = error
                         if history.in_doubt and not repeatable:
                             break
-                    await self._before_next(history.obstacle)
+                    await self._before_next(asked, history.obstacle)
         except TimeoutError:
             pass
         if history.in_doubt and isinstance(request, ProposeRequest):
             raise OutcomeUnknown(f"the command may be applied, now or later: {history.obstacle}") from history.obstacle
         raise history.obstacle
 
-    async def _attempt(self, request: Request, history: "_History") -> Response:
-        """One request to the preferred node, noting in `history` whether it may have acted without our knowing."""
-        link = self._link(self._preferred)
+    async def _attempt(
+        self, node: tuple[str, ...], request: Request, history: "_History", *, repeatable: bool
+    ) -> Response:
+        """One request to one node, noting in `history` whether it may have acted without our knowing."""
+        link = self._link(node)
         await link.attempted()
-        future = link.send(request)
+        future = _send(link, request)
         doubted_before, history.in_doubt = history.in_doubt, True
-        response = await future
+        response = await self._answer(node, future, repeatable=repeatable)
         if not isinstance(response, ErrorResponse):
             return response
         if response.code != ErrorCode.OUTCOME_UNKNOWN:
@@ -130,16 +156,26 @@ class Client:
             raise Unreachable(response.message)
         raise error_of(response)
 
-    async def _before_next(self, obstacle: RaftError) -> None:
+    async def _answer(self, node: tuple[str, ...], future: asyncio.Future[Response], *, repeatable: bool) -> Response:
+        """The response. What may be asked of another node waits for a share of the time; the rest, for all of it."""
+        try:
+            async with asyncio.timeout(self._share_s if repeatable else None):
+                return await future
+        except TimeoutError:
+            raise Unreachable(f"{', '.join(node)} did not answer within {self._share_s} s") from None
+
+    async def _before_next(self, asked: tuple[str, ...], obstacle: RaftError) -> None:
         """Choose whom to ask next, and wait unless that is the leader."""
         if isinstance(obstacle, NotLeader) and obstacle.addresses:
             self._preferred = self._know(obstacle.addresses)
-            return
-        if not isinstance(obstacle, Overloaded | ProposalDropped):
-            following = self._nodes.index(self._preferred) + 1
+            if self._preferred != asked:
+                return
+        # When many ask at once, the first who fails moves on, and the others follow.
+        elif self._preferred == asked and not isinstance(obstacle, Overloaded | ProposalDropped):
+            following = self._nodes.index(asked) + 1
             self._preferred = self._nodes[following % len(self._nodes)]
         pause_ms = obstacle.retry_after_ms if isinstance(obstacle, Overloaded) else PAUSE_MS
-        await asyncio.sleep(self._endpoint.rng.uniform(0.5, 1.0) * pause_ms / 1000)
+        await asyncio.sleep(self._endpoint.rng.uniform(1.0, 1.5) * pause_ms / 1000)
 
     def _know(self, addresses: tuple[str, ...]) -> tuple[str, ...]:
         """The entry of `self._nodes` for the node with these addresses; a new one if there is none yet."""
@@ -155,6 +191,13 @@ class Client:
             self._links[node] = Link(self._endpoint, role="client", addresses=node)
             self._links[node].open()
         return self._links[node]
+
+
+def _send(link: Link, request: Request) -> asyncio.Future[Response]:
+    try:
+        return link.send(request)
+    except Refused as refused:  # by our own side of the link: too large for the frames agreed on
+        raise CommandTooLarge(str(refused)) from None
 
 
 _PASSING = (NotLeader, ProposalDropped, Overloaded, Unreachable, OutcomeUnknown)

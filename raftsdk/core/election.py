@@ -1,4 +1,4 @@
-"""Who may lead: pre-vote, vote and tally (paper §5.2, §5.4.1; thesis §9.6 for pre-vote, §6.2 for leader stickiness)."""
+"""Who may lead: pre-vote, vote and tally (paper §5.2, §5.4.1; thesis §9.6 on pre-vote, §4.2.3 on leader stickiness)."""
 
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -102,7 +102,7 @@ def handle_request(raft: "Raft", event: Received, request: RequestVoteRequest) -
 
 
 def _sticks_to_leader(raft: "Raft") -> bool:
-    """A leader was heard from within the shortest election timeout (thesis §6.2).
+    """A leader was heard from within the shortest election timeout (paper §6, thesis §4.2.3).
 
     Only with check-quorum on: without it, a leader that nobody can answer would keep its followers for ever.
     """

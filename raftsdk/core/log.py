@@ -23,7 +23,7 @@ class Log:
 
     def __init__(self, entries: list[Entry], commit_index: LogIndex) -> None:
         assert 0 <= commit_index <= len(entries), "the stored commit index lies beyond the stored log"
-        self._entries = entries
+        self._entries = list(entries)  # what a store handed out stays the store's
         self.first_index: LogIndex = 1
         self.commit_index = commit_index  #: Highest index known to be committed. Never falls.
         self.handed_index: LogIndex = 0  #: Highest index given out for the state machine.

@@ -61,7 +61,7 @@ class Raft:
         self.leader_id: NodeId | None = None
         self.votes: dict[NodeId, bool] = {}  #: While campaigning: who has answered what.
         self.progress: dict[NodeId, Progress] = {}  #: While leading: one for each peer.
-        self.uncommitted_bytes = 0  #: While leading: payload appended in this term and not yet committed.
+        self.uncommitted_bytes = 0  #: While leading: payload in the log and not yet committed.
         self.election_elapsed = 0  #: Ticks since a leader was heard from (a leader: since its last quorum check).
         self._heartbeat_elapsed = 0
         self._rng = rng
@@ -139,12 +139,23 @@ class Raft:
         request, response = event.call.request, event.response
         granted_pre_vote = isinstance(response, RequestVoteResponse) and response.vote_granted
         if response.term > self.term and not granted_pre_vote:
-            if response.term - self.term <= MAX_TERM_JUMP:
-                self.become_follower(response.term, leader_id=None)
+            self._hear_of_term(event.call, response.term)
         elif isinstance(request, RequestVoteRequest) and isinstance(response, RequestVoteResponse):
             election.handle_answer(self, event, request, response)
         elif isinstance(request, AppendEntriesRequest) and isinstance(response, AppendEntriesResponse):
             replication.handle_answer(self, event, request, response)
+        else:
+            self._call_failed(CallFailed(event.call))
+
+    def _hear_of_term(self, call: Call, term: Term) -> None:
+        if term - self.term <= MAX_TERM_JUMP:
+            self.become_follower(term, leader_id=None)
+            return
+        self.alarm(
+            "term_jump", f"{call.target} answered in term {term}: ours is {self.term}, no election explains that"
+        )
+        # The call has ended all the same: counted as outstanding for ever, it would shut out the peer once it is well.
+        self._call_failed(CallFailed(call))
 
     def _call_failed(self, event: CallFailed) -> None:
         if isinstance(event.call.request, AppendEntriesRequest):
@@ -238,7 +249,7 @@ class Raft:
         next_index = self.log.last_index + 1
         peers = sorted(member.id for member in self.membership.members if member.id != self.id)
         self.progress = {peer: Progress(next_index) for peer in peers}
-        self.uncommitted_bytes = 0
+        self.uncommitted_bytes = data_bytes(self.log.between(self.log.commit_index + 1, self.log.last_index))
         self.election_elapsed = 0
         self._heartbeat_elapsed = 0
         self.log.append([Entry(self.term, EntryKind.NOOP, b"")])
@@ -247,7 +258,6 @@ class Raft:
         self.term = term
         self.voted_for = None
         self._promise_changed()
-        self.restart_election_timer()
 
     def vote_for(self, candidate_id: NodeId) -> None:
         """Give this term's only vote (paper §5.2)."""
@@ -269,8 +279,7 @@ class Raft:
     def commit(self, index: LogIndex) -> None:
         """Everything up to `index` is committed, here and for good."""
         if self.role is Role.LEADER:
-            committed = data_bytes(self.log.between(self.log.commit_index + 1, index))
-            self.uncommitted_bytes = max(self.uncommitted_bytes - committed, 0)  # the first may be of earlier terms
+            self.uncommitted_bytes -= data_bytes(self.log.between(self.log.commit_index + 1, index))
         self.log.commit_index = index
 
     def leading(self, peer: NodeId, term: Term) -> Progress | None:

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from raftsdk.core.events import Answered, Received
-from raftsdk.core.progress import Progress
+from raftsdk.core.progress import Progress, ProgressState
 from raftsdk.core.quorum import committed_index
 from raftsdk.core.ready import Call
 from raftsdk.messages import AppendEntriesRequest, AppendEntriesResponse
@@ -90,7 +90,10 @@ def handle_failure(raft: "Raft", call: Call, request: AppendEntriesRequest) -> N
     """
     progress = raft.leading(call.target, request.term)
     if progress and request.entries and call.epoch == progress.epoch:
-        progress.become_probe(progress.match_index + 1)
+        # A probe is repeated where it was: that a peer is down says nothing about its log, and falling back to its
+        # match_index, which is 0 while a leader is new, would send it the whole log again.
+        probing = progress.state is ProgressState.PROBE
+        progress.become_probe(progress.next_index if probing else progress.match_index + 1)
         progress.waiting = True
 
 

@@ -2,7 +2,9 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from time import monotonic
 
 from raftsdk.core.ready import Committed
 from raftsdk.errors import CommandFailed
@@ -10,9 +12,11 @@ from raftsdk.ports import StateMachine
 from raftsdk.runtime.proposals import Outcome
 from raftsdk.types import Entry, EntryKind, LogIndex
 
-SLICE_ENTRIES = 64
 SLICE_S = 0.005
 """After so long in one go, everything else in the event loop gets a turn: a long replay must not delay heartbeats."""
+
+MAX_FAILURE_CHARS = 1000
+"""Of what a state machine raised: its proposer may be far away, and the text may be a whole command."""
 
 OnApplied = Callable[[LogIndex, Sequence[Entry], Sequence[Outcome]], None]
 
@@ -34,26 +38,31 @@ class Applier:
 
     async def run(self) -> None:
         """Apply whatever is fed, until cancelled."""
-        clock = asyncio.get_running_loop().time
         while True:
             await self._wake.wait()
             self._wake.clear()
-            since = clock()
+            until = monotonic() + SLICE_S
             while self._queue:
                 committed = self._queue.popleft()
-                for start in range(0, len(committed.entries), SLICE_ENTRIES):
-                    self._apply(committed.first_index + start, committed.entries[start : start + SLICE_ENTRIES])
-                    if clock() - since > SLICE_S:
+                entries, done = iter(committed.entries), 0
+                while results := self._apply(entries, committed.first_index + done, until):
+                    self.applied_index = committed.first_index + done + len(results) - 1
+                    self._on_applied(
+                        committed.first_index + done, committed.entries[done : done + len(results)], results
+                    )
+                    done += len(results)
+                    if monotonic() > until:
                         await asyncio.sleep(0)
-                        since = clock()
+                        until = monotonic() + SLICE_S
 
-    def _apply(self, first_index: LogIndex, entries: Sequence[Entry]) -> None:
-        results = [
-            self._result(entry.data, index) if entry.kind == EntryKind.COMMAND else b""
-            for index, entry in enumerate(entries, first_index)
-        ]
-        self.applied_index = first_index + len(entries) - 1
-        self._on_applied(first_index, entries, results)
+    def _apply(self, entries: Iterator[Entry], first_index: LogIndex, until: float) -> list[Outcome]:
+        """The results of the next `entries`: of one at least, if there is one, and of no more once `until` is past."""
+        results: list[Outcome] = []
+        for index, entry in enumerate(entries, first_index):
+            results.append(self._result(entry.data, index) if entry.kind == EntryKind.COMMAND else b"")
+            if monotonic() > until:
+                break
+        return results
 
     def _result(self, command: bytes, index: LogIndex) -> Outcome:
         try:
@@ -61,9 +70,17 @@ class Applier:
         except MemoryError:
             raise  # this node's trouble, which the others do not share: going on would let its state differ from theirs
         except Exception as error:
-            return CommandFailed(f"{type(error).__name__}: {error}")
-        if type(result) is not bytes:
-            return CommandFailed(
-                f"TypeError: {type(self._state_machine).__name__}.apply returned no bytes: {result!r:.100}"
-            )
-        return result
+            return failure(error)
+        return result if type(result) is bytes else no_bytes(self._state_machine.apply, result)
+
+
+def failure(error: Exception) -> CommandFailed:
+    """What whoever asked is told of an exception of the state machine: its type, and its text if it has one."""
+    with suppress(Exception):  # a stranger's __str__ may raise, too
+        return CommandFailed(f"{type(error).__name__}: {error}"[:MAX_FAILURE_CHARS])
+    return CommandFailed(type(error).__name__)
+
+
+def no_bytes(method: Callable[..., object], result: object) -> CommandFailed:
+    """What is said when a state machine's `method` returned something that no answer can carry."""
+    return CommandFailed(f"TypeError: {method.__qualname__} returned {type(result).__name__}, not bytes")

@@ -9,7 +9,7 @@ from typing import Self
 from raftsdk.config import RaftConfig
 from raftsdk.core.election import Role
 from raftsdk.core.raft import Raft
-from raftsdk.errors import CommandFailed, NodeStopped, RaftError
+from raftsdk.errors import NodeStopped, RaftError
 from raftsdk.messages import (
     AppendEntriesRequest,
     Consistency,
@@ -25,7 +25,7 @@ from raftsdk.messages import (
     error_response,
 )
 from raftsdk.ports import RaftNetwork, StateMachine, Storage
-from raftsdk.runtime.applier import Applier
+from raftsdk.runtime.applier import Applier, failure, no_bytes
 from raftsdk.runtime.loop import Loop
 from raftsdk.runtime.proposals import Outcome, Proposals
 from raftsdk.types import Identity, LogIndex, Member, Membership, NodeId
@@ -81,13 +81,15 @@ class RaftNode:
         jobs = (self._loop.run(), self._loop.persist(), self._loop.tick(), self._applier.run())
         self._tasks = [self._group.create_task(job) for job in jobs]
         self._running = True
+        for task in self._tasks:
+            task.add_done_callback(self._halt)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Stop, close everything, and raise what made the node fail, if something did."""
-        self._running = False
+        self._halt()
         for task in self._tasks:
             task.cancel()
         # The group wraps what it is told of; the body's own exception is none of its business, a cancellation is.
@@ -97,12 +99,21 @@ class RaftNode:
         except BaseExceptionGroup as faults:
             raise faults.exceptions[0] from None
         finally:
-            self._proposals.stop()
             await self._close_parts()
 
+    def _halt(self, _ended: object = None) -> None:
+        """Take nothing more, and tell whoever waits. At a fault at once, though the body may take its time to end: it
+        may be waiting for one of those who wait.
+        """
+        self._running = False
+        self._proposals.stop()
+        self._loop.leader_changed.set()
+
     async def _close_parts(self) -> None:
-        await self._network.aclose()
-        await self._storage.aclose()
+        try:
+            await self._network.aclose()
+        finally:
+            await self._storage.aclose()
 
     # -- for the application in this process
 
@@ -138,15 +149,21 @@ class RaftNode:
 
     def _query(self, query: bytes) -> bytes:
         try:
-            return self._state_machine.query(query)
+            result = self._state_machine.query(query)
         except Exception as error:
-            raise CommandFailed(f"{type(error).__name__}: {error}") from error
+            raise failure(error) from error
+        if type(result) is not bytes:
+            raise no_bytes(self._state_machine.query, result)
+        return result
 
     async def leader(self) -> NodeId:
-        """Wait until this node knows who leads, and return that node's id. The caller brings the deadline."""
+        """Wait until this node knows who leads, and return that node's id. The caller brings the deadline. Raises
+        `NodeStopped` when the node ends first.
+        """
         self._require_running()
         while self._raft.leader_id is None:
             await self._loop.leader_changed.wait()
+            self._require_running()
         return self._raft.leader_id
 
     @property

@@ -6,6 +6,7 @@ Processes are stopped by their id, all of them, however the `async with` ends.
 
 import asyncio
 import json
+import os
 import socket
 import sys
 from collections.abc import Mapping, Sequence
@@ -13,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from raftsdk.config import ENVIRONMENT_PREFIX
 from raftsdk.errors import RaftError
 from raftsdk.types import NodeId
 
@@ -50,9 +52,11 @@ class NodeProcess:
 
     async def start(self) -> None:
         """Start the process and wait until it listens. Raises `NodeDied` when it does not come to that."""
+        environ = {name: value for name, value in os.environ.items() if not name.startswith(ENVIRONMENT_PREFIX)}
         with self.log_file.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "raftsdk.cli", "node", "--config", str(self.config_file), "--json"),
+                env=environ,  # without settings of this process: they would go over the file's
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=log,
@@ -137,7 +141,10 @@ class LocalCluster:
     async def __aenter__(self) -> Self:
         """Start every node."""
         try:
-            await asyncio.gather(*(node.start() for node in self.nodes))
+            # Every start is waited for, also beside one that failed: a process must be known to be stopped.
+            ends = await asyncio.gather(*(node.start() for node in self.nodes), return_exceptions=True)
+            for error in filter(None, ends):
+                raise error
         except BaseException:
             await self._stop()
             raise

@@ -154,7 +154,7 @@ def test_a_directory_in_use_ends_with_1_and_one_sentence(tmp_path: Path, port: i
     file = str(write_config(tmp_path, port))
     with running("--config", file) as node:
         next_line(node)
-        done = run("--config", file, "--set", "listen=tcp://127.0.0.1:0")
+        done = run("--config", file, "--set", f"listen=unix://{tmp_path}/n1.sock")
     assert (done.returncode, done.stdout) == (1, "")
     assert len(done.stderr.splitlines()) == 1
 

@@ -1,6 +1,7 @@
 """Nodes from parts and names, and everything that can be wrong with them."""
 
 import asyncio
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,11 @@ from raftsdk_tcp import TcpTransport
 
 from raftsdk.builder import NodeBuilder
 from raftsdk.cli.key_value import KeyValue, get_message, parse_value, put_command
-from raftsdk.config import STORAGE, LinkConfig, NodeConfig, RaftConfig, node_config
+from raftsdk.config import LinkConfig, NodeConfig, RaftConfig, node_config
 from raftsdk.errors import ConfigError
 from raftsdk.messages import AppendEntriesRequest, AppendEntriesResponse, RequestVoteRequest, RequestVoteResponse
 from raftsdk.ports import LinkStatus, RaftHandler
+from raftsdk.rules import STORAGE
 from raftsdk.runtime.node import RaftNode
 from raftsdk.types import NodeId, Suffrage
 
@@ -46,8 +48,13 @@ def alone() -> NodeBuilder:
     return NodeBuilder("n1").cluster("demo").voters("n1").network(NoNetwork()).storage("memory").config(QUICK)
 
 
+def free_address() -> str:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return f"tcp://127.0.0.1:{server.getsockname()[1]}"
+
+
 def on_tcp() -> NodeBuilder:
-    builder = NodeBuilder("n1").cluster("demo").members({"n1": "tcp://127.0.0.1:7001"}).listen("tcp://127.0.0.1:0")
+    builder = NodeBuilder("n1").cluster("demo").members({"n1": "tcp://127.0.0.1:7001"}).listen(free_address())
     return builder.storage("memory").state_machine("key-value").config(QUICK)
 
 
@@ -90,7 +97,7 @@ async def test_a_node_is_built_from_what_a_file_says(tmp_path: Path) -> None:
             "node_id": "n1",
             "cluster_id": "demo",
             "members": [{"id": "n1", "addresses": ["tcp://127.0.0.1:7001", f"unix://{tmp_path}/n1.sock"]}],
-            "listen": ["tcp://127.0.0.1:0", f"unix://{tmp_path}/n1.sock"],
+            "listen": [free_address(), f"unix://{tmp_path}/n1.sock"],
             "state_machine": "key-value",
             "storage": {"kind": "memory"},
             "raft": {"tick_interval_ms": 1},

@@ -9,6 +9,7 @@ The entries stay in memory until a snapshot covers them: a follower that lags is
 
 from bisect import bisect_right
 from collections.abc import Sequence
+from itertools import accumulate, takewhile
 
 from raftsdk.types import Entry, EntryId, LogIndex, Term
 
@@ -72,12 +73,9 @@ class Log:
         entries = self._entries[start : start + max_entries]
         if data_bytes(entries) <= max_bytes:
             return entries
-        total = 0
-        for count, entry in enumerate(entries):
-            total += len(entry.data)
-            if total > max_bytes:
-                return entries[: max(count, 1)]
-        return entries
+        ends = accumulate(len(entry.data) for entry in entries)
+        fitting = sum(1 for _ in takewhile(lambda end: end <= max_bytes, ends))
+        return entries[: max(fitting, 1)]
 
     def between(self, first: LogIndex, last: LogIndex) -> list[Entry]:
         """The entries from `first` to `last`, both included."""

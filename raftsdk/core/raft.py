@@ -57,6 +57,7 @@ class Raft:
         self.term: Term = recovered.hard_state.term
         self.voted_for: NodeId | None = recovered.hard_state.voted_for
         self.log = Log(recovered.entries, recovered.hard_state.commit_index)
+        assert self.log.last_id.term <= self.term, "the stored log is of a later term than the stored term"
         self.role = Role.FOLLOWER
         self.leader_id: NodeId | None = None
         self.votes: dict[NodeId, bool] = {}  #: While campaigning: who has answered what.
@@ -119,10 +120,12 @@ class Raft:
 
     def _received(self, event: Received) -> None:
         request = event.request
+        sender = request.leader_id if isinstance(request, AppendEntriesRequest) else request.candidate_id
         if request.term - self.term > MAX_TERM_JUMP:
-            self.alarm(
-                "term_jump", f"refused term {request.term}: ours is {self.term}, and no election explains the gap"
-            )
+            self.alarm("term_jump", f"refused term {request.term}: ours is {self.term}, no election explains that")
+            self._refuse_unmoved(event)
+        elif sender == self.id:
+            self.alarm("own_id", f"a peer calls itself {sender}, which is this node's id: ids are never shared")
             self._refuse_unmoved(event)
         elif isinstance(request, AppendEntriesRequest):
             replication.handle_request(self, event, request)

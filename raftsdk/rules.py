@@ -1,0 +1,259 @@
+"""What makes no sense in a node's settings, and what to do about it; names of plug-ins and addresses included.
+
+A rule's parameters are the settings of one table that it speaks about; see `raftsdk.settings.Rule`.
+"""
+
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from raftsdk.settings import Fault, Rule, nearest, shown
+from raftsdk.types import MAX_ID_CHARS, Suffrage, is_identifier
+
+CODECS: Final = "raftsdk.codecs"
+TRANSPORTS: Final = "raftsdk.transports"
+STORAGE: Final = "raftsdk.storage"
+STATE_MACHINES: Final = "raftsdk.state_machines"
+
+
+def _a_late_heartbeat_costs_no_election(election_timeout_ticks: int, heartbeat_interval_ticks: int) -> Iterator[Fault]:
+    if election_timeout_ticks < 3 * heartbeat_interval_ticks:
+        yield (
+            "election_timeout_ticks",
+            f"is {election_timeout_ticks}: give at least three heartbeats ({3 * heartbeat_interval_ticks}), "
+            "or one late heartbeat costs an election",
+        )
+
+
+def _the_largest_command_fits_the_window(max_uncommitted_bytes: int, max_command_bytes: int) -> Iterator[Fault]:
+    if max_uncommitted_bytes < max_command_bytes:
+        yield (
+            "max_uncommitted_bytes",
+            f"is {max_uncommitted_bytes}: give at least max_command_bytes ({max_command_bytes}), "
+            "or the largest command never fits",
+        )
+
+
+def _pauses_grow(reconnect_min_ms: int, reconnect_max_ms: int) -> Iterator[Fault]:
+    if reconnect_max_ms < reconnect_min_ms:
+        yield "reconnect_max_ms", f"is {reconnect_max_ms}: give at least reconnect_min_ms ({reconnect_min_ms})"
+
+
+def _a_store_on_disk_has_a_path(kind: str, path: str) -> Iterator[Fault]:
+    if kind == "sqlite" and not path:
+        yield "path", 'is missing: say where to keep the data, e.g. path = "data/n1"'
+    if "\0" in path:
+        yield "path", f"is {shown(path)}: give a path without NUL"
+
+
+def _the_node_has_a_proper_id(node_id: str) -> Iterator[Fault]:
+    return _id_faults("node_id", node_id)
+
+
+def _the_cluster_has_a_proper_id(cluster_id: str) -> Iterator[Fault]:
+    return _id_faults("cluster_id", cluster_id)
+
+
+def _a_member_has_a_proper_id(id: str) -> Iterator[Fault]:  # noqa: A002 -- a rule's parameter is the setting's name
+    return _id_faults("id", id)
+
+
+def _a_member_has_proper_addresses(addresses: Sequence[str]) -> Iterator[Fault]:
+    return address_faults("addresses", addresses)
+
+
+def _the_node_listens_at_proper_addresses(listen: Sequence[str]) -> Iterator[Fault]:
+    return address_faults("listen", listen)
+
+
+def _no_two_members_share_an_id(members: Sequence[Mapping[str, Any]]) -> Iterator[Fault]:
+    ids = ((f"members[{place}]", member["id"]) for place, member in enumerate(members) if "id" in member)
+    return _repeats(((f"{where}.id", node_id) for where, node_id in ids), "give every member an id of its own")
+
+
+def _the_node_is_a_member(node_id: str, members: Sequence[Mapping[str, Any]]) -> Iterator[Fault]:
+    ids = [member.get("id", "?") for member in members]
+    if node_id not in ids:
+        listed = ", ".join(ids[:10]) or "nobody"
+        yield (
+            "node_id",
+            f"is {shown(node_id)}, which is not among the members ({listed}): correct it, or add the member",
+        )
+
+
+def _somebody_may_vote(members: Sequence[Mapping[str, Any]]) -> Iterator[Fault]:
+    if members and not any(member.get("suffrage", Suffrage.VOTER) == Suffrage.VOTER for member in members):
+        yield "members", 'has no voter, so nothing can ever be decided: give at least one suffrage = "voter"'
+
+
+def _every_member_can_be_reached(members: Sequence[Mapping[str, Any]]) -> Iterator[Fault]:
+    for place, member in enumerate(members):
+        if member.get("addresses") == []:
+            yield f"members[{place}].addresses", 'is empty: say where to reach it, e.g. ["tcp://127.0.0.1:7001"]'
+
+
+def _no_two_members_share_an_address(members: Sequence[Mapping[str, Any]]) -> Iterator[Fault]:
+    return _repeats(_located_addresses(members), "give every member addresses of its own")
+
+
+def _some_codec_is_offered(codecs: Sequence[str]) -> Iterator[Fault]:
+    if not codecs:
+        yield "codecs", 'is empty: name at least one, e.g. ["msgpack", "json"]'
+    yield from _repeats(((f"codecs[{place}]", name) for place, name in enumerate(codecs)), "name each codec once")
+
+
+def _the_largest_call_fits_a_frame(raft: Mapping[str, Any], link: Mapping[str, Any]) -> Iterator[Fault]:
+    # Twice, because JSON carries bytes as base64 (4/3) and every entry has a term and a kind beside its data.
+    needed = 2 * max(raft.get("max_command_bytes", 0), raft.get("max_batch_bytes", 0))
+    if link.get("max_frame_bytes", needed) < needed:
+        yield (
+            "link.max_frame_bytes",
+            f"is {link['max_frame_bytes']}: give at least {needed}, twice the larger of raft.max_command_bytes "
+            "and raft.max_batch_bytes, or some entries can never be sent",
+        )
+
+
+def _id_faults(setting: str, text: str) -> Iterator[Fault]:
+    if not is_identifier(text):
+        signs = 'letters, digits, ".", "_", "-", a letter or digit first'
+        yield setting, f"is {shown(text)}: give 1 to {MAX_ID_CHARS} of {signs}"
+
+
+def _repeats(located: Iterable[tuple[str, str]], advice: str) -> Iterator[Fault]:
+    first: dict[str, str] = {}
+    for where, text in located:
+        if first.setdefault(text, where) != where:
+            yield where, f"is {shown(text)}, and so is {first[text]}: {advice}"
+
+
+def _located_addresses(members: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
+    for place, member in enumerate(members):
+        for nth, address in enumerate(member.get("addresses", ())):
+            yield f"members[{place}].addresses[{nth}]", address
+
+
+# -- addresses
+
+
+def scheme(address: str) -> str:
+    """What comes before `://`: the name of the transport that understands the address.
+
+    >>> scheme("tcp://127.0.0.1:7001")
+    'tcp'
+    """
+    return address.partition("://")[0]
+
+
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://\S+")
+_PORT_SCHEMES: Final = frozenset({"tcp", "ws", "wss"})
+
+
+def address_faults(setting: str, addresses: Sequence[str]) -> Iterator[Fault]:
+    """A fault for each of `addresses` that cannot be one, whatever transport is installed."""
+    for place, address in enumerate(addresses):
+        problem = _address_problem(address)
+        if problem:
+            yield f"{setting}[{place}]", f"is {shown(address)}: {problem}"
+
+
+def _address_problem(address: str) -> str | None:
+    if not _ADDRESS.fullmatch(address) or not address.isprintable():
+        return "give scheme://where, e.g. tcp://127.0.0.1:7001"
+    if scheme(address) == "unix" and not address.startswith("unix:///"):
+        return "give an absolute path, e.g. unix:///run/raft.sock"
+    if scheme(address) not in _PORT_SCHEMES:
+        return None  # Where a port is no number, only the transport can tell.
+    return None if _has_host_and_port(address) else "give a host and a port from 1 to 65535"
+
+
+def _has_host_and_port(address: str) -> bool:
+    # Port 0, "any", is refused also where a node listens: the others are told where it is before it starts.
+    try:
+        parts = urlsplit(address)
+        return bool(parts.hostname and parts.port) and "@" not in parts.netloc
+    except ValueError:  # a port that is no number or over 65535, or a bracket that does not close
+        return False
+
+
+# -- names that are none
+
+_NOUNS: Final = {CODECS: "codec", TRANSPORTS: "transport", STORAGE: "store", STATE_MACHINES: "state machine"}
+
+_DISTRIBUTIONS: Final = {
+    (CODECS, "json"): "raftsdk-json",
+    (CODECS, "msgpack"): "raftsdk-msgpack",
+    (CODECS, "protobuf"): "raftsdk-protobuf",
+    (CODECS, "capnp"): "raftsdk-capnp",
+    (CODECS, "flatbuffers"): "raftsdk-flatbuffers",
+    (TRANSPORTS, "tcp"): "raftsdk-tcp",
+    (TRANSPORTS, "unix"): "raftsdk-tcp",
+    (TRANSPORTS, "websocket"): "raftsdk-websocket",
+    (TRANSPORTS, "ws"): "raftsdk-websocket",
+    (TRANSPORTS, "wss"): "raftsdk-websocket",
+}
+"""What to install for a name that is ours and not there."""
+
+
+def unknown_name(group: str, name: str, installed: Collection[str]) -> str:
+    """What to do about a name that no installed distribution registers in an entry-point group.
+
+    >>> unknown_name(CODECS, "msgpak", ["json", "msgpack"])
+    'no codec has that name; did you mean "msgpack"?'
+    >>> unknown_name(CODECS, "protobuf", ["json", "msgpack"])
+    'that codec is not installed; run: pip install raftsdk-protobuf'
+    """
+    if (group, name) in _DISTRIBUTIONS:
+        return f"that {_NOUNS[group]} is not installed; run: pip install {_DISTRIBUTIONS[group, name]}"
+    ours = (known for owner, known in _DISTRIBUTIONS if owner == group)
+    return f"no {_NOUNS[group]} has that name; {nearest(name, {*installed, *ours}, installed)}"
+
+
+def name_faults(values: Mapping[str, Any], installed: Mapping[str, Collection[str]]) -> Iterator[Fault]:
+    """A fault for every name of a plug-in in a node's settings that is not `installed` (names by entry-point group)."""
+    for group, setting, name in _named(values):
+        known = installed.get(group, ())
+        if name not in known:
+            yield setting, f"is {shown(name)}: {unknown_name(group, name, known)}"
+
+
+def _named(values: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """Every name of a plug-in in the settings: its group, where it stands, and the name."""
+    if "state_machine" in values:
+        yield STATE_MACHINES, "state_machine", values["state_machine"]
+    if "kind" in values.get("storage", {}):
+        yield STORAGE, "storage.kind", values["storage"]["kind"]
+    for setting, group in (("codecs", CODECS), ("transports", TRANSPORTS)):
+        yield from ((group, f"{setting}[{place}]", name) for place, name in enumerate(values.get(setting, ())))
+    if values.get("transports") == []:
+        listen = ((f"listen[{place}]", address) for place, address in enumerate(values.get("listen", ())))
+        located = chain(_located_addresses(values.get("members", ())), listen)
+        schemes = {scheme(address): where for where, address in located if _ADDRESS.fullmatch(address)}
+        yield from ((TRANSPORTS, f"the scheme of {where}", name) for name, where in schemes.items())
+
+
+# -- which rules belong to which table
+
+
+# -- which table each is about
+
+RAFT: Final[Sequence[Rule]] = (_a_late_heartbeat_costs_no_election, _the_largest_command_fits_the_window)
+LINK: Final[Sequence[Rule]] = (_pauses_grow,)
+STORE: Final[Sequence[Rule]] = (_a_store_on_disk_has_a_path,)
+MEMBER: Final[Sequence[Rule]] = (_a_member_has_a_proper_id, _a_member_has_proper_addresses)
+CLUSTER: Final[Sequence[Rule]] = (
+    _the_node_has_a_proper_id,
+    _the_cluster_has_a_proper_id,
+    _no_two_members_share_an_id,
+    _the_node_is_a_member,
+    _somebody_may_vote,
+)
+WIRED: Final[Sequence[Rule]] = (
+    *CLUSTER,
+    _the_node_listens_at_proper_addresses,
+    _every_member_can_be_reached,
+    _no_two_members_share_an_address,
+    _some_codec_is_offered,
+    _the_largest_call_fits_a_frame,
+)

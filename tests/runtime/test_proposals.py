@@ -1,0 +1,179 @@
+"""Who waits for which entry: under every order of events, a proposal ends exactly once, and with the truth."""
+
+from collections import Counter
+from dataclasses import dataclass
+from functools import partial
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from raftsdk.config import RaftConfig
+from raftsdk.core.ready import Accepted, ProposalRefused
+from raftsdk.errors import (
+    CommandTooLarge,
+    NodeStopped,
+    NotLeader,
+    OutcomeUnknown,
+    Overloaded,
+    ProposalDropped,
+)
+from raftsdk.runtime.proposals import Outcome, Proposals
+from raftsdk.types import Entry, EntryKind, LogIndex
+
+LIMIT = 50
+TIMEOUT = 10.0
+
+
+@dataclass
+class Slot:
+    """One entry of the log: its term, and which proposal it is (None: somebody else's)."""
+
+    term: int
+    proposal: int | None
+
+
+class Story:
+    """A node's life as its proposals see it. Keeps beside them a log, and so knows how each must end."""
+
+    def __init__(self) -> None:
+        self.proposals = Proposals(RaftConfig(max_pending_proposals=LIMIT))
+        self.ends: dict[int, Outcome] = {}
+        self.ended_at: dict[int, LogIndex] = {}
+        self.times_ended: Counter[int] = Counter()
+        self.place: dict[int, tuple[LogIndex, int]] = {}  # index and term of every accepted proposal
+        self.log: list[Slot] = []
+        self.applied = 0
+        self.term = 1
+        self.now = 0.0
+        self.count = 0
+        self.waiting: list[int] = []
+
+    def add(self, count: int) -> None:
+        for _ in range(count):
+            number = self.count
+            try:
+                self.proposals.add(b"%d" % number, partial(self._end, number))
+            except Overloaded:
+                return
+            self.count += 1
+            assert self.count - len(self.ends) <= LIMIT
+            self.waiting.append(number)
+
+    def _end(self, number: int, index: LogIndex, end: Outcome) -> None:
+        self.times_ended[number] += 1
+        self.ends[number], self.ended_at[number] = end, index
+
+    def turn(self, verdict: str) -> None:
+        """The loop offers what waits, and the core says what becomes of it."""
+        if not self.proposals.waiting:
+            return
+        token = self.proposals.offer(self.now + TIMEOUT).token
+        offered, self.waiting = self.waiting, []
+        if verdict == "accepted":
+            first = len(self.log) + 1
+            self.place.update({number: (first + i, self.term) for i, number in enumerate(offered)})
+            self.log += [Slot(self.term, number) for number in offered]
+            self.proposals.accepted(Accepted(token, first, self.term))
+            return
+        self.proposals.refused(ProposalRefused(token, overloaded=verdict == "overloaded"), NotLeader("n2"))
+        expected = Overloaded if verdict == "overloaded" else NotLeader
+        assert all(type(self.ends[number]) is expected for number in offered)
+
+    def another_leader(self, kept: float, length: int) -> None:
+        """Overwrites a part of what is not applied; then this node leads again."""
+        keep = self.applied + int(kept * (len(self.log) - self.applied))
+        del self.log[keep:]
+        self.log += [Slot(self.term + 1, None)] * length
+        self.term += 2
+
+    def apply(self, count: int) -> None:
+        part = self.log[self.applied : self.applied + count]
+        if not part:
+            return
+        entries = [Entry(term=slot.term, kind=EntryKind.COMMAND, data=b"") for slot in part]
+        first, self.applied = self.applied + 1, self.applied + len(part)
+        expired = {number for number, end in self.ends.items() if isinstance(end, OutcomeUnknown)}
+        self.proposals.applied(first, entries, [b"result of %d" % (first + i) for i in range(len(part))])
+        for number, (index, term) in self.place.items():
+            if number in expired or not first <= index <= self.applied:
+                continue
+            if self.log[index - 1].term == term:
+                assert (self.ends[number], self.ended_at[number]) == (b"result of %d" % index, index)
+            else:
+                assert type(self.ends[number]) is ProposalDropped
+
+    def pass_time(self, seconds: float) -> None:
+        self.now += seconds
+        self.proposals.expire(self.now)
+
+    def stop(self) -> None:
+        self.proposals.stop()
+        assert self.times_ended == Counter(range(self.count))
+        for number in range(self.count):
+            end, (index, _) = self.ends[number], self.place.get(number, (0, 0))
+            if number in self.waiting:
+                assert type(end) is NodeStopped
+            if index > self.applied:
+                assert type(end) is OutcomeUnknown
+            if isinstance(end, OutcomeUnknown):
+                assert number in self.place
+        self.proposals.stop()
+        assert self.times_ended == Counter(range(self.count))
+
+
+EVENTS = st.one_of(
+    st.tuples(st.just("add"), st.integers(1, 20)),
+    st.tuples(st.just("turn"), st.sampled_from(["accepted", "accepted", "accepted", "overloaded", "not leader"])),
+    st.tuples(st.just("another_leader"), st.floats(0, 1), st.integers(0, 5)),
+    st.tuples(st.just("apply"), st.integers(1, 30)),
+    st.tuples(st.just("pass_time"), st.sampled_from([1.0, 6.0])),
+)
+
+
+@settings(max_examples=300)
+@given(st.lists(EVENTS, max_size=40))
+def test_a_proposal_ends_exactly_once_and_with_the_truth_under_every_order(events: list[tuple[object, ...]]) -> None:
+    story = Story()
+    for name, *arguments in events:
+        getattr(story, str(name))(*arguments)
+        assert not story.times_ended or max(story.times_ended.values()) == 1
+    story.stop()
+
+
+def test_when_all_have_ended_there_is_room_for_as_many_again() -> None:
+    story = Story()
+    for verdict in ("accepted", "overloaded", "not leader", "accepted"):
+        story.add(LIMIT)
+        story.turn(verdict)
+        story.apply(LIMIT)
+        assert len(story.ends) == story.count
+    story.add(LIMIT)
+    story.turn("accepted")
+    story.pass_time(2 * TIMEOUT)
+    story.add(LIMIT)
+    assert story.count == 6 * LIMIT
+
+
+def test_truncation_alone_proves_nothing() -> None:
+    """Another node may still hold the entry, lead, and commit it (paper Figure 8)."""
+    story = Story()
+    story.add(1)
+    story.turn("accepted")
+    story.another_leader(kept=0.0, length=0)
+    story.pass_time(TIMEOUT)
+    assert type(story.ends[0]) is OutcomeUnknown
+
+
+def test_a_command_too_large_takes_no_room() -> None:
+    proposals = Proposals(RaftConfig(max_command_bytes=10, max_uncommitted_bytes=10))
+
+    def settle(index: LogIndex, end: Outcome) -> None:
+        raise AssertionError("nothing was decided yet")
+
+    with pytest.raises(CommandTooLarge):
+        proposals.add(bytes(11), settle)
+    assert not proposals.waiting
+    proposals.add(bytes(10), settle)
+    with pytest.raises(Overloaded, match="max_uncommitted_bytes"):
+        proposals.add(b"x", settle)

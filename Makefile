@@ -33,7 +33,7 @@ verify: setup ## format, lint, types, import arrows, executed README and docstri
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy $(TYPED)
 	@$(BIN)/lint-imports
-	@$(BIN)/pytest --quiet raftsdk tests/house
+	@$(BIN)/pytest --quiet raftsdk tests/house $(wildcard codecs/*/src adapters/*/src)
 
 fix: setup ## format, and fix what the linter can
 	@$(BIN)/ruff format .

@@ -8,10 +8,21 @@ import msgspec
 from msgspec import Struct
 
 from raftsdk import plugins
-from raftsdk.config import DEFAULT_CODECS, LinkConfig, MemberConfig, NodeConfig, RaftConfig, faults
+from raftsdk.config import (
+    CODECS,
+    DEFAULT_CODECS,
+    STATE_MACHINES,
+    STORAGE,
+    TRANSPORTS,
+    LinkConfig,
+    MemberConfig,
+    NodeConfig,
+    RaftConfig,
+    faults,
+    scheme,
+)
 from raftsdk.errors import ConfigError
 from raftsdk.ports import Codec, RaftNetwork, StateMachine, Storage, Transport
-from raftsdk.rules import CODECS, STATE_MACHINES, STORAGE, TRANSPORTS, scheme
 from raftsdk.runtime.node import RaftNode
 from raftsdk.types import Identity, Membership, NodeId, Suffrage
 from raftsdk.wire.rpc import RpcNetwork

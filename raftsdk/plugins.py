@@ -17,8 +17,8 @@ from typing import Any, Final
 
 from msgspec import Struct
 
+from raftsdk.config.rules import CODECS, STATE_MACHINES, STORAGE, TRANSPORTS, unknown_name
 from raftsdk.errors import ConfigError
-from raftsdk.rules import CODECS, STATE_MACHINES, STORAGE, TRANSPORTS, unknown_name
 
 GROUPS: Final = (CODECS, TRANSPORTS, STORAGE, STATE_MACHINES)
 

@@ -8,8 +8,8 @@ import typer
 from raftsdk import plugins
 from raftsdk.client import Client
 from raftsdk.config import DEFAULT_CODECS
+from raftsdk.config.rules import CODECS, TRANSPORTS, address_faults, scheme
 from raftsdk.errors import ConfigError
-from raftsdk.rules import CODECS, TRANSPORTS, address_faults, scheme
 
 DEFAULT_ADDRESS = "tcp://127.0.0.1:7001"
 

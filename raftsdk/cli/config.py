@@ -12,8 +12,8 @@ from raftsdk import plugins
 from raftsdk.builder import NodeBuilder
 from raftsdk.cli.output import AsJson, Exit, Set, complain, say, say_json
 from raftsdk.config import NodeConfig, node_config, schema
+from raftsdk.config.reading import read_file
 from raftsdk.errors import ConfigError
-from raftsdk.settings import read_file
 
 app = typer.Typer(help="What settings there are, and whether a file of them is sound.", no_args_is_help=True)
 

@@ -19,9 +19,8 @@ from raftsdk import plugins
 from raftsdk.cli import key_value
 from raftsdk.cli.output import AsJson, Exit, complain, say_json, say_table
 from raftsdk.client import Client
-from raftsdk.config import RaftConfig
+from raftsdk.config import CODECS, STORAGE, TRANSPORTS, RaftConfig
 from raftsdk.errors import RaftError
-from raftsdk.rules import CODECS, STORAGE, TRANSPORTS
 from raftsdk.runtime import event_loop
 from raftsdk.testing.processes import LocalCluster, NodeProcess
 
@@ -251,7 +250,8 @@ def demo(
     """The main job: processes replicate real files while their leader is killed, and every node is checked.
 
     Without --input, the files are those of Python's own standard library. Exit code 0 only if nothing was lost and
-    every node holds exactly the source, by SHA-256.
+    every node holds exactly the source, by SHA-256. With --storage memory the restarted node has forgotten its vote:
+    good for a demo, not for a service.
     """
     task = Demo(nodes=nodes, input=input_, codec=codec, transport=transport, storage=storage, kill_leader=kill_leader)
     if task.kill_leader and task.nodes < 3:

@@ -3,10 +3,9 @@
 import random
 from collections.abc import Sequence
 
-from raftsdk.config import LinkConfig
+from raftsdk.config import LinkConfig, scheme
 from raftsdk.errors import ConfigError
 from raftsdk.ports import Codec, Transport
-from raftsdk.rules import scheme
 from raftsdk.types import Identity
 from raftsdk.wire.hello import Terms
 from raftsdk.wire.violations import Violations

@@ -5,10 +5,10 @@ import logging
 import math
 from collections.abc import Sequence
 
+from raftsdk.config import scheme
 from raftsdk.errors import Unreachable, WireError
 from raftsdk.messages import Request, Response
 from raftsdk.ports import Connection, LinkStatus
-from raftsdk.rules import scheme
 from raftsdk.wire.channel import Bodies, Channel
 from raftsdk.wire.endpoint import Endpoint
 from raftsdk.wire.frame import Flags, WireKind, encode_frame, parse_frame

@@ -12,11 +12,10 @@ from raftsdk_tcp import TcpTransport
 
 from raftsdk.builder import NodeBuilder
 from raftsdk.cli.key_value import KeyValue, get_message, parse_value, put_command
-from raftsdk.config import LinkConfig, NodeConfig, RaftConfig, node_config
+from raftsdk.config import STORAGE, LinkConfig, NodeConfig, RaftConfig, node_config
 from raftsdk.errors import ConfigError
 from raftsdk.messages import AppendEntriesRequest, AppendEntriesResponse, RequestVoteRequest, RequestVoteResponse
 from raftsdk.ports import LinkStatus, RaftHandler
-from raftsdk.rules import STORAGE
 from raftsdk.runtime.node import RaftNode
 from raftsdk.types import NodeId, Suffrage
 

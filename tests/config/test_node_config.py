@@ -7,10 +7,19 @@ from typing import Any
 import msgspec
 import pytest
 
-from raftsdk.config import LinkConfig, NodeConfig, RaftConfig, node_config, schema
+from raftsdk.config import (
+    CODECS,
+    STATE_MACHINES,
+    STORAGE,
+    TRANSPORTS,
+    LinkConfig,
+    NodeConfig,
+    RaftConfig,
+    node_config,
+    schema,
+)
+from raftsdk.config.reading import MAX_FILE_BYTES, merge, parse_toml, read_file
 from raftsdk.errors import ConfigError
-from raftsdk.rules import CODECS, STATE_MACHINES, STORAGE, TRANSPORTS
-from raftsdk.settings import MAX_FILE_BYTES, merge, parse_toml, read_file
 from raftsdk.types import Member, Suffrage
 
 INSTALLED = {

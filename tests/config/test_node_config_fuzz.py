@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from raftsdk import plugins
 from raftsdk.config import LinkConfig, NodeConfig, RaftConfig, StorageConfig, node_config
+from raftsdk.config.reading import parse_toml
 from raftsdk.errors import ConfigError
-from raftsdk.settings import parse_toml
 from raftsdk.types import Member
 
 IDS = st.sampled_from(["n1", "n2", "n3"])

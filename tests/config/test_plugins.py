@@ -6,8 +6,8 @@ from collections.abc import Callable
 import pytest
 
 from raftsdk import plugins
+from raftsdk.config import CODECS, STATE_MACHINES, STORAGE, TRANSPORTS
 from raftsdk.errors import ConfigError
-from raftsdk.rules import CODECS, STATE_MACHINES, STORAGE, TRANSPORTS
 
 COUNTER = "class Counter:\n    def apply(self, command, index): return b''\n    def query(self, query): return b''\n"
 

@@ -19,9 +19,9 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import Meta, Struct, field
 
-from raftsdk import rules
+from raftsdk.config import rules
+from raftsdk.config.reading import Reader, Rules, merge, read_text
 from raftsdk.errors import ConfigError
-from raftsdk.settings import Reader, Rules, merge, read_text
 from raftsdk.types import Member, NodeId
 
 KIB = 1024

@@ -1,6 +1,6 @@
 """What makes no sense in a node's settings, and what to do about it; names of plug-ins and addresses included.
 
-A rule's parameters are the settings of one table that it speaks about; see `raftsdk.settings.Rule`.
+A rule's parameters are the settings of one table that it speaks about; see `raftsdk.config.reading.Rule`.
 """
 
 import re
@@ -9,7 +9,7 @@ from itertools import chain
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from raftsdk.settings import Fault, Rule, nearest, shown
+from raftsdk.config.reading import Fault, Rule, nearest, shown
 from raftsdk.types import MAX_ID_CHARS, Suffrage, is_identifier
 
 CODECS: Final = "raftsdk.codecs"

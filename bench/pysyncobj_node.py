@@ -13,7 +13,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import msgspec
-from pysyncobj import (  # type: ignore[import-untyped]  # the package has no types
+from pysyncobj import (
     FAIL_REASON,
     SyncObj,
     SyncObjConf,
@@ -33,7 +33,7 @@ TUNED: dict[str, Any] = {
 }
 
 
-class Register(SyncObj):  # type: ignore[misc]  # see above
+class Register(SyncObj):  # type: ignore[misc]  # the package has no types
     """The replicated object: keeps the value last written."""
 
     def __init__(self, spec: Spec) -> None:
@@ -43,7 +43,7 @@ class Register(SyncObj):  # type: ignore[misc]  # see above
         own = addresses.pop(spec.node)
         super().__init__(own, addresses, SyncObjConf(**_settings(spec)))
 
-    @replicated  # type: ignore[untyped-decorator]  # see above
+    @replicated  # type: ignore[untyped-decorator]  # likewise
     def put(self, value: bytes) -> None:
         """Keep it."""
         self.value = value

@@ -79,11 +79,15 @@ class Suffrage(StrEnum):
 
 
 class Member(Struct, frozen=True):
-    """One node as the membership lists it. `addresses` say how to reach it, best first: `tcp://127.0.0.1:7001`."""
+    """One node as the membership lists it."""
 
-    id: NodeId
-    addresses: tuple[str, ...] = ()
-    suffrage: Suffrage = Suffrage.VOTER
+    id: Annotated[NodeId, Meta(description="Who it is; never to be used for another node.")]
+    addresses: Annotated[
+        tuple[str, ...], Meta(description='How to reach it, best first, e.g. ["tcp://127.0.0.1:7001"].')
+    ] = ()
+    suffrage: Annotated[Suffrage, Meta(description="voter; or learner, which gets the log and counts for nothing.")] = (
+        Suffrage.VOTER
+    )
 
 
 class Membership(Struct, frozen=True):

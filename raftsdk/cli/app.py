@@ -17,11 +17,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-app.command("demo")(demo.demo)
-app.command("node")(node.node)
-app.command("status")(status.status)
+app.command("demo", epilog=EXIT_CODES_HELP)(demo.demo)
+app.command("node", epilog=EXIT_CODES_HELP)(node.node)
+app.command("status", epilog=EXIT_CODES_HELP)(status.status)
 app.add_typer(kv.app, name="kv")
-app.command("plugins")(plugins.plugins)
+app.command("plugins", epilog=EXIT_CODES_HELP)(plugins.plugins)
 app.add_typer(config.app, name="config")
 
 

@@ -10,7 +10,7 @@ import typer
 
 from raftsdk import plugins
 from raftsdk.builder import NodeBuilder
-from raftsdk.cli.output import AsJson, Exit, Set, complain, say, say_json
+from raftsdk.cli.output import EXIT_CODES_HELP, AsJson, Exit, Set, complain, say, say_json
 from raftsdk.config import NodeConfig, node_config, schema
 from raftsdk.config.reading import read_file
 from raftsdk.errors import ConfigError
@@ -18,7 +18,7 @@ from raftsdk.errors import ConfigError
 app = typer.Typer(help="What settings there are, and whether a file of them is sound.", no_args_is_help=True)
 
 
-@app.command("schema")
+@app.command("schema", epilog=EXIT_CODES_HELP)
 def show_schema(as_json: AsJson = False) -> None:
     """Print the JSON Schema of a node's settings; with --json on one line."""
     if as_json:
@@ -27,7 +27,7 @@ def show_schema(as_json: AsJson = False) -> None:
         say(msgspec.json.format(msgspec.json.encode(schema())).decode())
 
 
-@app.command("check")
+@app.command("check", epilog=EXIT_CODES_HELP)
 def check(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A TOML file of settings.")],
     set_: Set = None,

@@ -47,9 +47,8 @@ class Report(Struct, frozen=True, kw_only=True):
     bytes: int
     acknowledged: int
     lost: int  #: Acknowledged files that some node lacks or has other content of.
-    failover_ms: (
-        int | None
-    )  #: From SIGKILL of the leader to the first write acknowledged after it; None without a kill.
+    #: From SIGKILL of the leader to the first write acknowledged after it, in milliseconds; None without a kill.
+    failover_ms: int | None
     digests_equal: bool  #: Whether every node holds exactly the source's files, by SHA-256.
     nodes: int
     codec: str
@@ -202,11 +201,14 @@ class _Run:
 
     async def settle(self) -> list[dict[str, bytes]]:
         """Wait until every node has applied everything, and return what each holds: key to SHA-256."""
-        leader = await self._leader()
-        async with _client(self._demo, [leader.address]) as client:
-            goal = (await client.status()).commit_index
-        async with asyncio.timeout(SETTLE_TIMEOUT_S):
-            return await asyncio.gather(*(self._content(node, goal) for node in self._cluster.nodes))
+        try:
+            async with asyncio.timeout(SETTLE_TIMEOUT_S):
+                leader = await self._leader()
+                async with _client(self._demo, [leader.address]) as client:
+                    goal = (await client.status()).commit_index
+                return await asyncio.gather(*(self._content(node, goal) for node in self._cluster.nodes))
+        except TimeoutError:
+            raise RaftError(f"not every node had applied everything after {SETTLE_TIMEOUT_S:g} s") from None
 
     async def _content(self, node: NodeProcess, goal: int) -> dict[str, bytes]:
         async with _client(self._demo, [node.address]) as client:

@@ -10,9 +10,8 @@ Keys are 1 to 65,535 bytes of UTF-8 text, values any bytes. A command or query i
     3  delete      the key  empty         u8: 1 if the key was there, else 0
     4  list        prefix   start after   u8: 1 if there is more, else 0; then of each key: length u16, key
     5  digests     prefix   start after   as list, with the SHA-256 of the value (32 bytes) behind each key
-    6  count       prefix   empty         u64: how many keys begin with the prefix
 
-1 to 4 are commands, for the log; 2 and 4 to 6 are queries, for one node's own state. Lists are sorted by the keys'
+1 to 4 are commands, for the log; 2, 4 and 5 are queries, for one node's own state. Lists are sorted by the keys'
 bytes and come in pages: ask again with the last key of a page as `start after`. Anything else raises `ValueError`,
 before any state has changed, on every node alike.
 """
@@ -30,7 +29,6 @@ GET: Final = 2
 DELETE: Final = 3
 LIST: Final = 4
 DIGESTS: Final = 5
-COUNT: Final = 6
 
 MAX_KEY_BYTES: Final = 2**16 - 1
 
@@ -53,7 +51,7 @@ class KeyValue:
         self._values: dict[bytes, bytes] = {}
         self._sorted: list[bytes] | None = None  # All keys in order; None after a key came or went.
         self._commands = {GET: self._get, DELETE: self._delete, LIST: self._list}
-        self._queries = {GET: self._get, LIST: self._list, DIGESTS: self._digests, COUNT: self._count}
+        self._queries = {GET: self._get, LIST: self._list, DIGESTS: self._digests}
 
     def apply(self, command: bytes, index: int) -> bytes:
         """Carry out one command. Raises `ValueError` for what is none."""
@@ -93,10 +91,6 @@ class KeyValue:
 
     def _digests(self, prefix: bytes, start_after: bytes) -> bytes:
         return self._page(prefix, start_after, lambda key: sha256(self._values[key]).digest(), hashed=True)
-
-    def _count(self, prefix: bytes, rest: bytes) -> bytes:
-        _require_empty(rest)
-        return sum(1 for _ in self._keys_from(prefix, b"")).to_bytes(8)
 
     def _page(
         self, prefix: bytes, start_after: bytes, extra: Callable[[bytes], bytes], *, hashed: bool = False
@@ -190,11 +184,6 @@ def digests_query(prefix: str = "", start_after: str = "") -> bytes:
     return _message(DIGESTS, prefix, start_after.encode())
 
 
-def count_query(prefix: str = "") -> bytes:
-    """How many keys begin with `prefix`; read by `parse_count`."""
-    return _message(COUNT, prefix)
-
-
 def parse_flag(result: bytes) -> bool:
     """Of a put or delete: whether the key was there before."""
     if result not in (_NO, _YES):
@@ -209,13 +198,6 @@ def parse_value(result: bytes) -> bytes | None:
     if result[:1] != _YES:
         raise ValueError("not the result of a get")
     return result[1:]
-
-
-def parse_count(result: bytes) -> int:
-    """Of a count: the number."""
-    if len(result) != 8:
-        raise ValueError("not the result of a count")
-    return int.from_bytes(result)
 
 
 def parse_keys(result: bytes) -> Page:

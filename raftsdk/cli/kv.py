@@ -9,7 +9,7 @@ import typer
 
 from raftsdk.cli import key_value
 from raftsdk.cli.cluster import At, TimeoutMs, open_client
-from raftsdk.cli.output import AsJson, say, say_json
+from raftsdk.cli.output import EXIT_CODES_HELP, AsJson, say, say_json
 from raftsdk.client import Client
 from raftsdk.errors import RaftError
 from raftsdk.runtime import event_loop
@@ -27,10 +27,16 @@ def _checked(text: str) -> str:
     return text
 
 
-Key: typer.models.ArgumentInfo = typer.Argument(help="A key: text of 1 to 65,535 bytes.", callback=_checked)
+def _checked_key(text: str) -> str:
+    if not text:
+        raise typer.BadParameter("it is empty: give 1 to 65,535 bytes of text")
+    return _checked(text)
 
 
-@app.command()
+Key: typer.models.ArgumentInfo = typer.Argument(help="A key: text of 1 to 65,535 bytes.", callback=_checked_key)
+
+
+@app.command(epilog=EXIT_CODES_HELP)
 def put(
     key: Annotated[str, Key],
     value: Annotated[str | None, typer.Argument(help="The value; or say --file.")] = None,
@@ -55,7 +61,7 @@ def put(
         say(f"{'replaced' if replaced else 'put'} {key}: {len(content)} bytes")
 
 
-@app.command()
+@app.command(epilog=EXIT_CODES_HELP)
 def get(
     key: Annotated[str, Key],
     local: Annotated[bool, typer.Option("--local", help="What the asked node has, which may be old.")] = False,
@@ -81,7 +87,7 @@ async def _get(key: str, *, local: bool, at: list[str] | None, timeout_ms: int) 
         return key_value.parse_value(await _read(client, key_value.get_message(key), local=local))
 
 
-@app.command("list")
+@app.command("list", epilog=EXIT_CODES_HELP)
 def list_(
     prefix: Annotated[str, typer.Argument(help="Only keys that begin with this.", callback=_checked)] = "",
     local: Annotated[bool, typer.Option("--local", help="What the asked node has, which may be old.")] = False,

@@ -36,6 +36,7 @@ class Exit(IntEnum):
 
 EXIT_CODES_HELP = """Exit codes: 0 done. 1 failed. 2 wrong usage or configuration. 3 no node or no leader reachable.
 4 outcome of a write unknown. 5 the node stopped because its storage failed."""
+"""Stands at the end of every command's help."""
 
 _CODES: Sequence[tuple[type[Exception], Exit]] = (
     (ConfigError, Exit.USAGE),

@@ -235,9 +235,6 @@ def _named(values: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
 
 # -- which rules belong to which table
 
-
-# -- which table each is about
-
 RAFT: Final[Sequence[Rule]] = (_a_late_heartbeat_costs_no_election, _the_largest_command_fits_the_window)
 LINK: Final[Sequence[Rule]] = (_pauses_grow,)
 STORE: Final[Sequence[Rule]] = (_a_store_on_disk_has_a_path,)

@@ -85,7 +85,7 @@ class LinkConfig(_Settings, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     max_frame_bytes: Annotated[int, _at_least_1("The longest message; a longer one ends its connection.")] = 8 * MIB
     max_hello_bytes: Annotated[int, _at_least_1("The longest hello.")] = 16 * KIB
     max_unsent_bytes: Annotated[int, _at_least_1("Waiting to be sent to one peer; more is refused.")] = 32 * MIB
-    max_connections: Annotated[int, _at_least_1("Accepted and open at once.")] = 1_024
+    max_connections: Annotated[int, _at_least_1("Clients, and peers nobody named, at once; more are refused.")] = 1_024
     max_half_open_connections: Annotated[int, _at_least_1("Accepted and not through the hello yet.")] = 64
     max_calls_per_connection: Annotated[int, _at_least_1("Requests of one connection without an answer yet.")] = 4_096
     idle_timeout_ms: Annotated[int, _at_least_1("From one whole frame of an accepted connection to the next.")] = 60_000
@@ -110,7 +110,7 @@ class MemberConfig(_Settings, frozen=True, kw_only=True, forbid_unknown_fields=T
     members: Annotated[tuple[Member, ...], Meta(description="Every node of the cluster, this one too.")]
     state_machine: Annotated[str, Meta(description="A name of the entry-point group raftsdk.state_machines.")]
     storage: Annotated[StorageConfig, Meta(description="Where this node keeps what it must not forget.")]
-    raft: RaftConfig = field(default_factory=RaftConfig)
+    raft: Annotated[RaftConfig, Meta(description="How the algorithm runs.")] = field(default_factory=RaftConfig)
 
 
 class NodeConfig(MemberConfig, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -127,7 +127,7 @@ class NodeConfig(MemberConfig, frozen=True, kw_only=True, forbid_unknown_fields=
     transports: Annotated[
         tuple[str, ...], Meta(description="Names of transports. Default: the ones the addresses' schemes name.")
     ] = ()
-    link: LinkConfig = field(default_factory=LinkConfig)
+    link: Annotated[LinkConfig, Meta(description="How connections behave.")] = field(default_factory=LinkConfig)
 
     def listen_addresses(self) -> tuple[str, ...]:
         """Where this node accepts connections."""

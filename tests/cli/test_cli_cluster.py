@@ -102,6 +102,14 @@ def test_the_demo_prints_a_table_and_may_leave_its_leader_alone(files: Path) -> 
     }
 
 
+def test_nodes_that_never_come_to_hold_everything_end_the_demo_with_1_and_one_sentence(
+    raftsdk: Run, files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("raftsdk.cli.demo.SETTLE_TIMEOUT_S", 0)
+    done = raftsdk("demo", "--input", str(files), "--nodes", "1", "--no-kill-leader", "--transport", "unix")
+    assert complaint(done, 1).endswith("not every node had applied everything after 0 s")
+
+
 def test_two_nodes_cannot_lose_one(raftsdk: Run) -> None:
     said = complaint(raftsdk("demo", "--nodes", "2", "--kill-leader"), 2)
     assert "2 nodes cannot lose one and go on" in said
@@ -205,7 +213,6 @@ def test_what_the_service_refuses_ends_with_1_and_one_sentence(
     raftsdk: Run, cluster: LocalCluster, tmp_path: Path
 ) -> None:
     at = ("--at", cluster.addresses[0])
-    assert "a key has 1 to 65535 bytes" in complaint(raftsdk("kv", "put", "", "x", *at), 1)
     with (tmp_path / "large").open("wb") as file:
         file.truncate(5 * 1024 * 1024)
     assert "max_command_bytes" in complaint(raftsdk("kv", "put", "large", "--file", str(tmp_path / "large"), *at), 1)
@@ -217,6 +224,7 @@ def test_what_the_service_refuses_ends_with_1_and_one_sentence(
         (("put", "k"), "give either a VALUE or --file"),
         (("put", "k", "v", "--file", "-"), "give either a VALUE or --file"),
         (("put", "k", "--file", "/nowhere/at/all"), "cannot read /nowhere/at/all: No such file or directory"),
+        (("put", "", "v"), "give 1 to 65,535 bytes of text"),
         (("put", "k" * 65_536, "v"), "more than 65535 bytes"),
         (("get", b"\xff"), "no UTF-8 text"),
         (("list", "k" * 65_536), "more than 65535 bytes"),

@@ -38,10 +38,14 @@ def test_the_script_and_the_module_are_the_same_command() -> None:
     assert json.loads(raftsdk("--version", "--json").stdout) == {"version": version("raftsdk")}
 
 
-def test_help_names_every_exit_code() -> None:
-    done = raftsdk("--help")
+@pytest.mark.parametrize(
+    "command", ["", "demo", "node", "status", "kv put", "kv get", "kv list", "plugins", "config schema", "config check"]
+)
+def test_the_help_of_every_command_names_every_exit_code_and_json(command: str) -> None:
+    done = raftsdk(*command.split(), "--help")
     assert done.returncode == 0
     text = " ".join(done.stdout.split())
+    assert "--json" in text
     for code in ("0 done", "1 failed", "2 wrong usage", "3 no node or no leader", "4 outcome", "5 the node stopped"):
         assert code in text
 

@@ -22,7 +22,7 @@ from raftsdk.config import (
     scheme,
 )
 from raftsdk.errors import ConfigError
-from raftsdk.ports import Codec, RaftNetwork, StateMachine, Storage, Transport
+from raftsdk.ports import API_VERSION, Codec, RaftNetwork, StateMachine, Storage, Transport
 from raftsdk.runtime.node import RaftNode
 from raftsdk.types import Identity, Membership, NodeId, Suffrage
 from raftsdk.wire.rpc import RpcNetwork
@@ -258,11 +258,20 @@ class _Workshop:
     def _keeps_to_its_port(self, group: str, part: object) -> bool:
         port = _PORTS[group]
         lacking = [name for name in _public_names(port) if not hasattr(part, name)]
+        version = getattr(part, "api_version", API_VERSION)
         if isinstance(part, type):
-            self.faults.append(f"{part.__name__} is a class: give an object, {part.__name__}(…)")
+            fault = f"{part.__name__} is a class: give an object, {part.__name__}(…)"
         elif lacking:
-            self.faults.append(f"{_class_name(part)} is no {port.__name__}: it lacks {', '.join(lacking)}")
-        return not lacking and not isinstance(part, type)
+            fault = f"{_class_name(part)} is no {port.__name__}: it lacks {', '.join(lacking)}"
+        elif version != API_VERSION:
+            fault = (
+                f"{_class_name(part)} is written for version {version} of {port.__name__}, and this raftsdk knows "
+                f"version {API_VERSION}: use releases of both that go together"
+            )
+        else:
+            return True
+        self.faults.append(fault)
+        return False
 
 
 def _rpc_network(config: MemberConfig, parts: _Parts) -> RpcNetwork:

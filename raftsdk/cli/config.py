@@ -20,7 +20,10 @@ app = typer.Typer(help="What settings there are, and whether a file of them is s
 
 @app.command("schema", epilog=EXIT_CODES_HELP)
 def show_schema(as_json: AsJson = False) -> None:
-    """Print the JSON Schema of a node's settings; with --json on one line."""
+    """Print the JSON Schema of a node's settings.
+
+    With --json on one line.
+    """
     if as_json:
         say_json(schema())
     else:
@@ -33,7 +36,10 @@ def check(
     set_: Set = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say whether `raftsdk node --config FILE` would find all it needs here and now, environment included."""
+    """Say whether a file of settings is sound.
+
+    That is, whether `raftsdk node --config FILE` would find all it needs here and now, environment included.
+    """
     try:
         config = load_config(file, set_ or ())
         NodeBuilder.from_config(config).check()

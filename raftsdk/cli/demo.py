@@ -1,11 +1,12 @@
 """`raftsdk demo`: a real cluster, real files, a leader killed on the way, and every byte checked on every node."""
 
 import asyncio
+import signal
 import sys
 import sysconfig
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Annotated
@@ -152,6 +153,7 @@ class _Run:
         self._cluster = cluster
         self._client = client
         self._show = show
+        self._phase = "replicating"
         self._third_is_written = asyncio.Event()
         self._two_thirds_are_written = asyncio.Event()
 
@@ -174,7 +176,7 @@ class _Run:
             await self._client.propose(key_value.put_command(key, path.read_bytes()), idempotent=True)
             self.acknowledged.add(key)
             done = len(self.acknowledged)
-            self._show("replicating", done, total)
+            self._show(self._phase, done, total)
             if done * 3 >= total:
                 self._third_is_written.set()
             if done * 3 >= total * 2:
@@ -184,12 +186,14 @@ class _Run:
         await self._third_is_written.wait()
         leader = await self._leader()
         await leader.kill()
+        self._phase = f"replicating without {leader.node_id}"
         killed_at = time.monotonic()
         # A command that only reads: it goes through the log like any write, and no file depends on it.
         await self._client.propose(key_value.get_message("after the kill"), idempotent=True)
         self.failover_ms = round((time.monotonic() - killed_at) * 1000)
         await self._two_thirds_are_written.wait()
         await leader.start()
+        self._phase = "replicating"
 
     async def _leader(self) -> NodeProcess:
         while True:
@@ -249,9 +253,10 @@ def demo(
     kill_leader: Annotated[bool, typer.Option(help="Kill the leader a third of the way, restart it later.")] = True,
     as_json: AsJson = False,
 ) -> None:
-    """The main job: processes replicate real files while their leader is killed, and every node is checked.
+    """Replicate files while the leader is killed.
 
-    Without --input, the files are those of Python's own standard library. Exit code 0 only if nothing was lost and
+    The main job: real processes on loopback, real files, and every node checked. Without --input, the files are the .py
+    files of Python's own standard library. Exit code 0 only if nothing was lost and
     every node holds exactly the source, by SHA-256. With --storage memory the restarted node has forgotten its vote:
     good for a demo, not for a service.
     """
@@ -266,7 +271,7 @@ def demo(
         def show(phase: str, done: int, total: int) -> None:
             progress.update(bar, description=phase, completed=done, total=total)
 
-        report = event_loop.run(run_demo(task, show))
+        report = event_loop.run(_until_terminated(run_demo(task, show)))
     if as_json:
         say_json(report)
     else:
@@ -274,6 +279,12 @@ def demo(
     if not report.succeeded:
         complain(f"{report.lost} acknowledged files were lost, or the nodes differ from the source")
         sys.exit(Exit.FAILED)
+
+
+async def _until_terminated(demo: Awaitable[Report]) -> Report:
+    """`demo`, which SIGTERM ends as Ctrl-C does: by stopping the nodes, which would otherwise outlive it for ever."""
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, signal.raise_signal, signal.SIGINT)
+    return await demo
 
 
 _COLUMNS = (TextColumn("{task.description:<24}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())

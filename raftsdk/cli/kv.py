@@ -33,13 +33,13 @@ def _checked_key(text: str) -> str:
     return _checked(text)
 
 
-Key: typer.models.ArgumentInfo = typer.Argument(help="A key: text of 1 to 65,535 bytes.", callback=_checked_key)
+Key: typer.models.ArgumentInfo = typer.Argument(metavar="KEY", help="Text of 1 to 65,535 bytes.", callback=_checked_key)
 
 
 @app.command(epilog=EXIT_CODES_HELP)
 def put(
     key: Annotated[str, Key],
-    value: Annotated[str | None, typer.Argument(help="The value; or say --file.")] = None,
+    value: Annotated[str | None, typer.Argument(metavar="VALUE", help="The value; or say --file.")] = None,
     file: Annotated[
         Path | None, typer.Option("--file", metavar="FILE", help="Take the value from FILE (- is stdin).")
     ] = None,
@@ -47,7 +47,10 @@ def put(
     timeout_ms: TimeoutMs = 10_000,
     as_json: AsJson = False,
 ) -> None:
-    """Set KEY to VALUE, durably on a majority. Repeats itself safely: putting twice does no harm."""
+    """Set KEY to VALUE, durably on a majority.
+
+    When an answer is lost it is put again, also over what somebody else has put there meanwhile.
+    """
     content = _content(value, file)
 
     async def go() -> bool:
@@ -69,7 +72,11 @@ def get(
     timeout_ms: TimeoutMs = 10_000,
     as_json: AsJson = False,
 ) -> None:
-    """Print the value of KEY, bytes as they are. Through the log, so it has every acknowledged write (see --local)."""
+    """Print the value of KEY, bytes as they are.
+
+    It is read through the log, so it has every acknowledged write (see --local). With --json the value is base64, or
+    null when there is none.
+    """
     value = event_loop.run(_get(key, local=local, at=at, timeout_ms=timeout_ms))
     if as_json:
         say_json({"key": key, "value": value})  # bytes are base64 in JSON
@@ -89,7 +96,9 @@ async def _get(key: str, *, local: bool, at: list[str] | None, timeout_ms: int) 
 
 @app.command("list", epilog=EXIT_CODES_HELP)
 def list_(
-    prefix: Annotated[str, typer.Argument(help="Only keys that begin with this.", callback=_checked)] = "",
+    prefix: Annotated[
+        str, typer.Argument(metavar="PREFIX", help="Only keys that begin with this.", callback=_checked)
+    ] = "",
     local: Annotated[bool, typer.Option("--local", help="What the asked node has, which may be old.")] = False,
     at: At = None,
     timeout_ms: TimeoutMs = 10_000,

@@ -24,7 +24,7 @@ _PIPE_COLUMNS = 200
 
 
 class Exit(IntEnum):
-    """What a command's exit code tells whoever called it."""
+    """What a command's exit code tells whoever called it. An interrupted one ends with 130, as shells have it."""
 
     OK = 0
     FAILED = 1  #: What was asked for could not be done.
@@ -35,7 +35,7 @@ class Exit(IntEnum):
 
 
 EXIT_CODES_HELP = """Exit codes: 0 done. 1 failed. 2 wrong usage or configuration. 3 no node or no leader reachable.
-4 outcome of a write unknown. 5 the node stopped because its storage failed."""
+4 outcome of a write unknown. 5 the node stopped because its storage failed. 130 interrupted."""
 """Stands at the end of every command's help."""
 
 _CODES: Sequence[tuple[type[Exception], Exit]] = (
@@ -59,6 +59,8 @@ def exit_code(error: Exception) -> Exit:
 
 def sentence(error: Exception) -> str:
     """An expected error as people should read it."""
+    if isinstance(error, NotLeader):
+        return f"{error}: `raftsdk status ADDRESS…` shows whether a majority of the nodes is up"
     if not isinstance(error, OSError) or error.strerror is None:
         return str(error)
     where = f"{error.filename}: " if error.filename else ""
@@ -84,7 +86,7 @@ def say_json(value: Any) -> None:
 
 def say_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """A table as wide as it needs to be, and no narrower when nobody looks."""
-    table = Table(*columns, box=None, pad_edge=False)
+    table = Table(*columns, box=None, pad_edge=False, show_header=any(columns))
     for row in rows:
         table.add_row(*row)
     console = Console()

@@ -17,12 +17,13 @@ _PEER_COLUMNS = ("from", "to", "connected", "codec", "transport", "state", "matc
 
 
 def status(
-    addresses: Annotated[list[str], typer.Argument(metavar="ADDRESS…", help="Where the nodes are.")],
+    addresses: Annotated[list[str], typer.Argument(metavar="ADDRESS", help="Where the nodes are.")],
     timeout_ms: TimeoutMs = 2_000,
     as_json: AsJson = False,
 ) -> None:
-    """Ask each node for its role, term and indexes, and for every link its codec, transport and the peer's lag.
+    """Show each node's role, term and indexes.
 
+    And, for every link of it, the codec and the transport; from the leader, each peer's state and lag in entries.
     Exit code 3 when any of them does not answer; what the others said is printed all the same.
     """
     answers = event_loop.run(_ask_all(addresses, timeout_ms))
@@ -37,12 +38,15 @@ def status(
     elif found:
         say_table(_NODE_COLUMNS, [_node_row(answer) for answer in found])
         say_table(_PEER_COLUMNS, [_peer_row(answer, peer) for answer in found for peer in answer.peers])
-    silent = [address for address, answer in zip(addresses, answers, strict=True) if isinstance(answer, RaftError)]
-    if silent:
-        for address, answer in zip(addresses, answers, strict=True):
-            if isinstance(answer, RaftError):
-                complain(f"{address}: {answer}")
-        raise Unreachable(f"{len(silent)} of {len(addresses)} nodes did not answer")
+    failed = [
+        (address, str(answer))
+        for address, answer in zip(addresses, answers, strict=True)
+        if isinstance(answer, RaftError)
+    ]
+    for address, trouble in failed:
+        complain(trouble if address in trouble else f"{address}: {trouble}")
+    if failed:
+        raise Unreachable(f"{len(failed)} of {len(addresses)} nodes did not answer")
 
 
 async def _ask_all(addresses: Sequence[str], timeout_ms: int) -> list[StatusResponse | RaftError]:

@@ -97,9 +97,10 @@ class Client:
         """Have `command` replicated and applied; returns the state machine's result.
 
         An attempt that surely left no trace is repeated at another node or later, until `timeout_ms`. One that may have
-        is repeated only if the caller says that applying the command twice does no harm (`idempotent`); otherwise
-        `OutcomeUnknown` is raised. Raises `CommandFailed` and `CommandTooLarge` from the node, and the last obstacle
-        (`Unreachable`, `NotLeader`, `Overloaded`) when no node took the command in time.
+        is repeated only if the caller says that applying the command twice does no harm (`idempotent`), even if other
+        commands come in between; otherwise `OutcomeUnknown` is raised. Raises `CommandFailed` and `CommandTooLarge`
+        from the node, and the last obstacle (`Unreachable`, `NotLeader`, `Overloaded`) when no node took the command in
+        time.
         """
         response = await self._ask(ProposeRequest(command=command), repeatable=idempotent)
         assert isinstance(response, ProposeResponse)

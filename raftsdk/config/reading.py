@@ -188,7 +188,7 @@ def nearest(name: str, known: Collection[str], listed: Collection[str]) -> str:
     """The name of `known` that was probably meant by `name`; failing that, all of `listed`."""
     # Comparing is quadratic in the length, and nothing this long was ever a slip of the pen.
     close = get_close_matches(name, known, n=1) if len(name) <= MAX_SHOWN_CHARS else []
-    return f'did you mean "{close[0]}"?' if close else f"there is: {', '.join(sorted(listed)) or 'none'}"
+    return f'did you mean "{close[0]}"?' if close else f"there is: {', '.join(sorted(set(listed))) or 'none'}"
 
 
 # -- texts

@@ -184,16 +184,10 @@ _NOUNS: Final = {CODECS: "codec", TRANSPORTS: "transport", STORAGE: "store", STA
 _DISTRIBUTIONS: Final = {
     (CODECS, "json"): "raftsdk-json",
     (CODECS, "msgpack"): "raftsdk-msgpack",
-    (CODECS, "protobuf"): "raftsdk-protobuf",
-    (CODECS, "capnp"): "raftsdk-capnp",
-    (CODECS, "flatbuffers"): "raftsdk-flatbuffers",
     (TRANSPORTS, "tcp"): "raftsdk-tcp",
     (TRANSPORTS, "unix"): "raftsdk-tcp",
-    (TRANSPORTS, "websocket"): "raftsdk-websocket",
-    (TRANSPORTS, "ws"): "raftsdk-websocket",
-    (TRANSPORTS, "wss"): "raftsdk-websocket",
 }
-"""What to install for a name that is ours and not there."""
+"""What to install for a name that is ours and not there. Only what exists: a stranger could register the others."""
 
 
 def unknown_name(group: str, name: str, installed: Collection[str]) -> str:
@@ -201,8 +195,8 @@ def unknown_name(group: str, name: str, installed: Collection[str]) -> str:
 
     >>> unknown_name(CODECS, "msgpak", ["json", "msgpack"])
     'no codec has that name; did you mean "msgpack"?'
-    >>> unknown_name(CODECS, "protobuf", ["json", "msgpack"])
-    'that codec is not installed; run: pip install raftsdk-protobuf'
+    >>> unknown_name(CODECS, "msgpack", ["json"])
+    'that codec is not installed; run: pip install raftsdk-msgpack'
     """
     if (group, name) in _DISTRIBUTIONS:
         return f"that {_NOUNS[group]} is not installed; run: pip install {_DISTRIBUTIONS[group, name]}"

@@ -85,7 +85,8 @@ class LinkConfig(_Settings, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     max_frame_bytes: Annotated[int, _at_least_1("The longest message; a longer one ends its connection.")] = 8 * MIB
     max_hello_bytes: Annotated[int, _at_least_1("The longest hello.")] = 16 * KIB
     max_unsent_bytes: Annotated[int, _at_least_1("Waiting to be sent to one peer; more is refused.")] = 32 * MIB
-    max_connections: Annotated[int, _at_least_1("Clients, and peers nobody named, at once; more are refused.")] = 1_024
+    # Half of 1,024 open files, the usual limit of a process: peers that come back must find a descriptor.
+    max_connections: Annotated[int, _at_least_1("Clients, and peers nobody named, at once; more are refused.")] = 512
     max_half_open_connections: Annotated[int, _at_least_1("Accepted and not through the hello yet.")] = 64
     max_calls_per_connection: Annotated[int, _at_least_1("Requests of one connection without an answer yet.")] = 4_096
     idle_timeout_ms: Annotated[int, _at_least_1("From one whole frame of an accepted connection to the next.")] = 60_000

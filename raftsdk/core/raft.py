@@ -56,6 +56,7 @@ class Raft:
         self.membership = membership
         self.term: Term = recovered.hard_state.term
         self.voted_for: NodeId | None = recovered.hard_state.voted_for
+        assert recovered.first_index == 1, "the stored log begins behind a snapshot, and there are none yet"
         self.log = Log(recovered.entries, recovered.hard_state.commit_index)
         assert self.log.last_id.term <= self.term, "the stored log is of a later term than the stored term"
         self.role = Role.FOLLOWER

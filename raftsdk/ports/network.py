@@ -55,9 +55,6 @@ class RaftNetwork(Protocol):
     *Cancellation* of a call only gives up its answer. Used from one event loop; need not be thread-safe.
     """
 
-    api_version: int
-    """1. A later version adds calls with a default that is safe when absent."""
-
     async def start(self, handler: RaftHandler) -> None:
         """Begin to deliver incoming requests to `handler`. Called once, before any call. Raises `OSError` when an
         address to listen on cannot be had.

@@ -2,10 +2,10 @@
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from functools import partial
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from raftsdk.config import RaftConfig
 from raftsdk.core.election import Role
@@ -70,6 +70,10 @@ class RaftNode:
 
     async def __aenter__(self) -> Self:
         """Load what is stored, listen, and run. Raises `StorageRefused`, or `OSError` when an address is taken."""
+        if self._tasks:
+            raise RuntimeError(
+                f"{self.identity.node_id} has run before, and its state machine with it: build a new node"
+            )
         try:
             recovered = await self._storage.load(self.identity)
             self._raft = Raft(self.identity.node_id, self._membership, recovered, self._config, self._rng)
@@ -80,8 +84,8 @@ class RaftNode:
             raise
         self._create_future = asyncio.get_running_loop().create_future
         await self._group.__aenter__()
-        jobs = (self._loop.run(), self._loop.persist(), self._loop.tick(), self._applier.run())
-        self._tasks = [self._group.create_task(job) for job in jobs]
+        jobs = (self._loop.run, self._loop.persist, self._loop.tick, self._applier.run)
+        self._tasks = [self._group.create_task(_cancelled_by_us_alone(job)) for job in jobs]
         self._running = True
         for task in self._tasks:
             task.add_done_callback(self._halt)
@@ -237,6 +241,19 @@ class RaftNode:
     def _require_running(self) -> None:
         if not self._running:
             raise NodeStopped(f"{self.identity.node_id} is not running")
+
+
+async def _cancelled_by_us_alone(job: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """A part of the user's own may raise `CancelledError` unasked, from a future of its own that was given up. To the
+    group that is an orderly end, of this task alone: a leader that goes on with heartbeats and never writes again.
+    """
+    try:
+        await job()
+    except asyncio.CancelledError as error:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        raise RuntimeError("a part of this node raised CancelledError, and nobody had cancelled it") from error
 
 
 def _settle(future: asyncio.Future[bytes], _index: LogIndex, outcome: Outcome) -> None:

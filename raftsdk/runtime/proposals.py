@@ -1,7 +1,7 @@
 """Who waits for which entry. A proposal ends exactly once: with a result, or with an error that says what it means."""
 
 from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from msgspec import Struct
 
@@ -22,6 +22,9 @@ from raftsdk.types import Entry, LogIndex, Term
 Outcome: TypeAlias = bytes | RaftError
 Settle: TypeAlias = Callable[[LogIndex, Outcome], None]
 """Told once how its proposal ended, and at which index (0: in no log). Must not raise."""
+
+_OVERWRITTEN: Final = "was overwritten by another leader's"
+_OPEN: Final = "may still be applied"
 
 
 class _Batch(Struct):
@@ -106,8 +109,9 @@ class Proposals:
     def applied(self, first_index: LogIndex, entries: Sequence[Entry], results: Sequence[Outcome]) -> None:
         """These entries are committed, and this is what the state machine made of them.
 
-        An entry of another term at a proposal's index: the proposal's place is taken for good (paper §5.4). Truncation
-        alone proves nothing, since another node may still hold the entry, lead, and commit it (paper Figure 8).
+        An entry of another term at a proposal's index: the proposal's place is taken for good (paper §5.4). So are all
+        places behind an entry of a later term, because terms never fall along a log. Truncation alone proves nothing,
+        since another node may still hold the entry, lead, and commit it (paper Figure 8).
         """
         self._applied_index = last_index = first_index + len(entries) - 1
         for batch in self._accepted:
@@ -115,29 +119,31 @@ class Proposals:
                 if entries[index - first_index].term == batch.term:
                     settle(index, results[index - first_index])
                 else:
-                    settle(
-                        0, ProposalDropped(f"entry {index} of term {batch.term} was overwritten by another leader's")
-                    )
+                    settle(0, ProposalDropped(f"entry {index} of term {batch.term} {_OVERWRITTEN}"))
+        overtaken = [batch for batch in self._accepted if batch.term < entries[-1].term]
+        self._settle_rest(overtaken, ProposalDropped, _OVERWRITTEN)
         self._release([batch for batch in self._accepted if batch.last_index <= last_index])
 
     def expire(self, now: float) -> None:
         """Stop waiting for what is past its deadline: it may still be committed, now or by another leader."""
         if self._accepted and self._accepted[0].deadline <= now:
             expired = [batch for batch in self._accepted if batch.deadline <= now]
-            self._settle_rest(expired, "no quorum committed it before proposal_timeout_ms")
+            self._settle_rest(expired, OutcomeUnknown, f"{_OPEN}: no quorum committed it before proposal_timeout_ms")
 
     def stop(self) -> None:
         """The node stops: nobody here will ever know more."""
-        self._settle_rest(list(self._accepted), "the node stopped")
-        for batch in [*self._offered.values(), _Batch(self._settlers, 0, 0.0)]:
-            self._settle_all(batch, NodeStopped("the node stopped before it took the command"))
+        self._settle_rest(list(self._accepted), OutcomeUnknown, f"{_OPEN}: the node stopped")
+        for batch in self._offered.values():
+            # Only when a fault cut a turn short: the entries may be on their way to the disk, or not.
+            self._settle_all(batch, OutcomeUnknown("the node failed while it took the command"))
+        self._settle_all(_Batch(self._settlers, 0, 0.0), NodeStopped("the node stopped before it took the command"))
         self._offered.clear()
         self._commands, self._settlers = [], []
 
-    def _settle_rest(self, batches: list[_Batch], why: str) -> None:
+    def _settle_rest(self, batches: list[_Batch], error: type[RaftError], why: str) -> None:
         for batch in batches:
             for index, settle in batch.part(self._applied_index + 1, batch.last_index):
-                settle(0, OutcomeUnknown(f"entry {index} of term {batch.term} may still be applied: {why}"))
+                settle(0, error(f"entry {index} of term {batch.term} {why}"))
         self._release(batches)
 
     def _settle_all(self, batch: _Batch, error: RaftError) -> None:

@@ -114,6 +114,12 @@ class Link:
             # That a peer is down is for its own log to explain; that it refuses us is for somebody here to put right.
             level = logging.INFO if isinstance(error, Unreachable) else logging.WARNING
             self._report(level, str(error) or type(error).__name__)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            # Not by us: something that the transport waited for was given up. A link that ended of it never came back.
+            self._report(logging.WARNING, f"the transport gave up on {address}")
         self._attempt_ended.set()
         return (loop.time() - self._connected_at) * 1000 >= self._endpoint.config.reconnect_max_ms
 

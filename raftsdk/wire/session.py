@@ -12,6 +12,7 @@ from raftsdk.messages import (
     ErrorCode,
     ErrorResponse,
     MessageKind,
+    ProposeResponse,
     Request,
     RequestVoteRequest,
     Response,
@@ -140,7 +141,9 @@ class Session:
         body = self._codec.encode(response)
         if len(body) > self._answer.max_frame_bytes:
             why = f"the response has {len(body)} bytes, and at most {self._answer.max_frame_bytes} were agreed on"
-            response = ErrorResponse(code=ErrorCode.TOO_LARGE, message=why)
+            # Of a proposal only the result is lost. "Too large" would say that the command is in no log.
+            code = ErrorCode.OUTCOME_UNKNOWN if isinstance(response, ProposeResponse) else ErrorCode.TOO_LARGE
+            response = ErrorResponse(code=code, message=why)
             body = self._codec.encode(response)
         flags = ERROR_RESPONSE if isinstance(response, ErrorResponse) else Flags.RESPONSE
         return encode_frame(MESSAGE_KINDS[type(response)], flags, call_id, body)

@@ -4,9 +4,11 @@ import asyncio
 import io
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
+import time
 from base64 import b64decode
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -100,6 +102,40 @@ def test_the_demo_prints_a_table_and_may_leave_its_leader_alone(files: Path) -> 
         ("digests_equal", "True"),
         ("transport", "unix"),
     }
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_demo_that_is_told_to_end_leaves_no_process_and_no_file_behind(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    command = [sys.executable, "-m", "raftsdk.cli", "demo", "--json"]
+    with subprocess.Popen(
+        command, env={**os.environ, "TMPDIR": str(tmp_path)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        pids = pids_of_nodes(tmp_path, 3)
+        process.send_signal(number)
+        output, _ = process.communicate(timeout=TIMEOUT_S)
+    assert (process.returncode, output) == (130, b"")
+    assert [pid for pid in pids if is_running(pid)] == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def pids_of_nodes(folder: Path, count: int) -> list[int]:
+    """Their ids, which each writes into its data directory's lock."""
+    for _ in range(TIMEOUT_S * 20):
+        written = [lock.read_text() for lock in folder.glob("*/n*/data/lock")]
+        if len(written) == count and all(written):
+            return [int(text) for text in written]
+        time.sleep(0.05)
+    raise AssertionError(f"there are not {count} nodes")
+
+
+def is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def test_nodes_that_never_come_to_hold_everything_end_the_demo_with_1_and_one_sentence(

@@ -10,6 +10,18 @@ from pathlib import Path
 
 import pytest
 
+from raftsdk.cli.output import exit_code, sentence
+from raftsdk.errors import (
+    CommandFailed,
+    ConfigError,
+    NotLeader,
+    OutcomeUnknown,
+    Overloaded,
+    StorageFailed,
+    StorageRefused,
+    Unreachable,
+)
+
 EXAMPLES = Path(__file__).parents[2] / "examples" / "key_value"
 
 
@@ -48,6 +60,26 @@ def test_the_help_of_every_command_names_every_exit_code_and_json(command: str) 
     assert "--json" in text
     for code in ("0 done", "1 failed", "2 wrong usage", "3 no node or no leader", "4 outcome", "5 the node stopped"):
         assert code in text
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (CommandFailed("ValueError: no"), 1, "ValueError: no"),
+        (Overloaded("too much"), 1, "too much"),
+        (StorageRefused("locked"), 1, "locked"),
+        (PermissionError(13, "Permission denied", "data/n1"), 1, "data/n1: Permission denied"),
+        (ConfigError(["no codec"]), 2, "1 fault in the configuration:\n  - no codec"),
+        (Unreachable("n1 is not connected"), 3, "n1 is not connected"),
+        (NotLeader(), 3, "none is known: `raftsdk status ADDRESS…` shows whether a majority of the nodes is up"),
+        (OutcomeUnknown("it may be applied"), 4, "it may be applied"),
+        (StorageFailed("the disk said no"), 5, "the disk said no"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_an_error_becomes_a_sentence_and_its_exit_code(error: Exception, code: int, said: str) -> None:
+    assert exit_code(error) == code
+    assert sentence(error).endswith(said)
 
 
 @pytest.mark.parametrize(

@@ -27,8 +27,6 @@ Install = Callable[..., None]
 class NoNetwork:
     """A network for a node that is alone."""
 
-    api_version = 1
-
     async def start(self, handler: RaftHandler) -> None: ...
 
     async def request_vote(self, target: NodeId, request: RequestVoteRequest) -> RequestVoteResponse:
@@ -141,7 +139,7 @@ def test_every_fault_of_every_part_is_reported_at_once(install: Install) -> None
         'node_id is "n4", which is not among the members (n1, n2, n1): correct it, or add the member',
         'state_machine is "key-values": no state machine has that name; did you mean "key-value"?',
         'codecs[0] is "msgpak": no codec has that name; did you mean "msgpack"?',
-        'codecs[1] is "protobuf": that codec is not installed; run: pip install raftsdk-protobuf',
+        'codecs[1] is "protobuf": no codec has that name; there is: json, msgpack',
         'transports[0] is "tpc": no transport has that name; did you mean "tcp"?',
     ]
     assert found[-2] == (
@@ -166,7 +164,15 @@ def test_an_object_that_is_not_what_it_should_be_is_refused(spoil: Callable[[Any
 def test_a_network_of_ones_own_that_lacks_calls_is_refused() -> None:
     incomplete: Any = KeyValue()
     (fault,) = faults_of(alone().state_machine(KeyValue()).network(incomplete))
-    assert fault.startswith("KeyValue is no RaftNetwork: it lacks api_version, start, request_vote")
+    assert fault.startswith("KeyValue is no RaftNetwork: it lacks start, request_vote")
+
+
+def test_a_part_written_for_another_version_of_its_port_is_refused() -> None:
+    class Later(KeyValue):
+        api_version = 2
+
+    (fault,) = faults_of(on_tcp().state_machine(Later()))
+    assert fault.startswith("Later is written for version 2 of StateMachine, and this raftsdk knows version 1")
 
 
 def test_a_network_of_ones_own_beside_a_codec_is_refused() -> None:

@@ -46,7 +46,7 @@ def test_a_registered_class_is_loaded_and_made(install: Install) -> None:
 
 def test_a_name_nobody_registered_is_refused_with_the_nearest_one() -> None:
     assert fault_of(CODECS, "jsn") == '"jsn": no codec has that name; did you mean "json"?'
-    assert fault_of(CODECS, "protobuf") == '"protobuf": that codec is not installed; run: pip install raftsdk-protobuf'
+    assert fault_of(CODECS, "protobuf") == '"protobuf": no codec has that name; there is: json, msgpack'
 
 
 def test_an_import_path_is_a_name_like_any_other(install: Install) -> None:

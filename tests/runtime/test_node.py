@@ -5,7 +5,7 @@ import logging
 import socket
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -18,6 +18,7 @@ from node_cluster import (
     Cluster,
     Journal,
     Switch,
+    SwitchedNetwork,
     cluster,
     identity,
     leader_of,
@@ -37,6 +38,7 @@ from raftsdk.errors import (
     OutcomeUnknown,
     Overloaded,
     ProposalDropped,
+    Refused,
     StorageFailed,
     StorageRefused,
 )
@@ -389,6 +391,38 @@ async def test_a_node_that_has_stopped_says_so_once(request_: Request) -> None:
             await ask()
 
 
+async def test_a_node_is_run_once() -> None:
+    async with alone() as node:
+        pass
+    with pytest.raises(RuntimeError, match="build a new node"):
+        await node.__aenter__()
+
+
+async def test_a_store_that_gives_up_unasked_stops_the_node() -> None:
+    """Its task would end without an error, and the node go on leading: heartbeats need no disk."""
+
+    class GivesUp(FailingDisk):
+        async def persist(self, write: Write) -> None:
+            if self.fails:
+                raise asyncio.CancelledError
+            await super().persist(write)
+
+    disk = GivesUp()
+    seen: list[object] = []
+
+    async def body() -> None:
+        async with alone(storage=disk) as node:
+            disk.fails = True
+            try:
+                await node.propose(b"x")
+            finally:
+                seen.append(node.is_leader)
+
+    with pytest.raises(RuntimeError, match="CancelledError"):
+        await body()
+    assert seen == [False]
+
+
 async def test_the_memory_running_out_in_the_state_machine_stops_the_node() -> None:
     """Only this node has run out of it: were it told to the proposer as the command's failure, states would differ."""
 
@@ -501,6 +535,49 @@ async def says_hello_and_is_silent() -> AsyncIterator[str]:
         yield network.listening[0]
     finally:
         await network.aclose()
+
+
+class OddNetwork(SwitchedNetwork):
+    """Ends calls with entries as no network should, while it is `odd`."""
+
+    odd: Any = None
+
+    async def append_entries(self, target: NodeId, request: AppendEntriesRequest) -> AppendEntriesResponse:
+        if self.odd is None or not request.entries:
+            return await super().append_entries(target, request)
+        if isinstance(self.odd, BaseException):
+            raise self.odd
+        return cast("AppendEntriesResponse", self.odd)
+
+
+@pytest.mark.parametrize(
+    ("odd", "said"),
+    [
+        (asyncio.CancelledError(), ""),
+        (LookupError("a bug"), "LookupError: a bug"),
+        (ErrorResponse(code=ErrorCode.OVERLOADED), "ErrorResponse is no answer of a peer's"),
+        (Refused("too_large", "9 bytes, and\n8 agreed"), r"refused a call: 'too_large: 9 bytes, and\n8 agreed'"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+async def test_whatever_a_network_does_to_a_call_costs_that_call_alone(
+    odd: object, said: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    switch = Switch()
+    networks = {node_id: OddNetwork(switch, node_id) for node_id in NODE_IDS}
+    async with AsyncExitStack() as stack:
+        nodes = {i: await stack.enter_async_context(new_node(i, network)) for i, network in networks.items()}
+        leader = await leader_of(nodes)
+        await leader.propose(b"a")
+        network, term = networks[leader.identity.node_id], leader.status().term
+        network.odd = odd
+        waiting = asyncio.create_task(leader.propose(b"b"))
+        await asyncio.sleep(0.1)
+        network.odd = None
+        async with asyncio.timeout(20):
+            assert await waiting
+        assert (leader.status().role, leader.status().term) == ("leader", term)
+    assert said in caplog.text
 
 
 @pytest.mark.parametrize("hung", [accepts_and_is_silent, says_hello_and_is_silent])

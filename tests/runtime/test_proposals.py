@@ -40,6 +40,7 @@ class Story:
         self.proposals = Proposals(RaftConfig(max_pending_proposals=LIMIT))
         self.ends: dict[int, Outcome] = {}
         self.ended_at: dict[int, LogIndex] = {}
+        self.expired: set[int] = set()
         self.times_ended: Counter[int] = Counter()
         self.place: dict[int, tuple[LogIndex, int]] = {}  # index and term of every accepted proposal
         self.log: list[Slot] = []
@@ -93,10 +94,9 @@ class Story:
             return
         entries = [Entry(term=slot.term, kind=EntryKind.COMMAND, data=b"") for slot in part]
         first, self.applied = self.applied + 1, self.applied + len(part)
-        expired = {number for number, end in self.ends.items() if isinstance(end, OutcomeUnknown)}
         self.proposals.applied(first, entries, [b"result of %d" % (first + i) for i in range(len(part))])
         for number, (index, term) in self.place.items():
-            if number in expired or not first <= index <= self.applied:
+            if number in self.expired or not first <= index <= self.applied:
                 continue
             if self.log[index - 1].term == term:
                 assert (self.ends[number], self.ended_at[number]) == (b"result of %d" % index, index)
@@ -106,6 +106,12 @@ class Story:
     def pass_time(self, seconds: float) -> None:
         self.now += seconds
         self.proposals.expire(self.now)
+        self.expired |= {number for number, end in self.ends.items() if isinstance(end, OutcomeUnknown)}
+
+    def _is_overtaken(self, number: int) -> bool:
+        """Whether an entry of a later term was applied while the proposal waited: terms never fall along a log."""
+        _, term = self.place[number]
+        return number not in self.expired and any(slot.term > term for slot in self.log[: self.applied])
 
     def stop(self) -> None:
         self.proposals.stop()
@@ -115,7 +121,7 @@ class Story:
             if number in self.waiting:
                 assert type(end) is NodeStopped
             if index > self.applied:
-                assert type(end) is OutcomeUnknown
+                assert type(end) is (ProposalDropped if self._is_overtaken(number) else OutcomeUnknown)
             if isinstance(end, OutcomeUnknown):
                 assert number in self.place
         self.proposals.stop()
@@ -163,6 +169,26 @@ def test_truncation_alone_proves_nothing() -> None:
     story.another_leader(kept=0.0, length=0)
     story.pass_time(TIMEOUT)
     assert type(story.ends[0]) is OutcomeUnknown
+
+
+def test_all_places_behind_an_entry_of_a_later_term_are_taken() -> None:
+    """The new leader's one entry tells whoever waited at the old leader, however far behind it they stood."""
+    story = Story()
+    story.add(3)
+    story.turn("accepted")
+    story.another_leader(kept=0.0, length=1)
+    story.apply(1)
+    assert [type(story.ends[number]) for number in range(3)] == [ProposalDropped] * 3
+
+
+def test_a_turn_that_a_fault_cut_short_leaves_doubt() -> None:
+    """The core had the command, and what it asked for may have been on its way to the disk."""
+    story = Story()
+    story.add(1)
+    story.proposals.offer(TIMEOUT)
+    story.add(1)
+    story.proposals.stop()
+    assert [type(story.ends[number]) for number in range(2)] == [OutcomeUnknown, NodeStopped]
 
 
 def test_a_command_too_large_takes_no_room() -> None:

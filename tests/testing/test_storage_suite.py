@@ -97,7 +97,12 @@ async def test_sqlite_keeps_the_contract(case: Case[StorageSubject], tmp_path: P
     await case.run(OnSqlite(tmp_path))
 
 
-@pytest.mark.parametrize("spoil", broken.BROKEN, ids=lambda spoil: spoil.__name__)
+def test_no_broken_store_is_left_out() -> None:
+    written = {thing for name, thing in vars(broken).items() if isinstance(thing, type) and name[0] != "_"}
+    assert {thing for thing in written if thing.__module__ == broken.__name__} == set(CAUGHT_BY)
+
+
+@pytest.mark.parametrize("spoil", CAUGHT_BY, ids=lambda spoil: spoil.__name__)
 async def test_a_broken_store_is_caught_by_name(spoil: Callable[[Storage], Storage]) -> None:
     assert CAUGHT_BY[spoil] in await SUITE.failures(InMemory(spoil))
 

@@ -57,7 +57,7 @@ class Handler:
             case AppendEntriesRequest():
                 return AppendEntriesResponse(term=request.term, success=True, conflict_index=request.prev_log_index)
             case ProposeRequest():
-                return ProposeResponse(index=1, result=request.command)
+                return ProposeResponse(index=1, result=self.result or request.command)
             case QueryRequest():
                 return QueryResponse(applied_index=1, result=self.result)
             case _:

@@ -429,6 +429,14 @@ async def test_a_response_longer_than_agreed_becomes_an_error() -> None:
         assert await client.receive() == (1, QueryResponse(applied_index=1, result=bytes(500)))
 
 
+async def test_a_result_longer_than_agreed_leaves_doubt_because_the_command_was_applied() -> None:
+    handler = Handler()
+    async with node(handler) as network, greeted(network, **CLIENT, max_frame_bytes=1000) as client:
+        handler.result = bytes(2000)
+        client.send(ProposeRequest(command=b"x"))
+        assert await refusal(client) == "outcome_unknown"
+
+
 # -- what is said about it
 
 

@@ -25,7 +25,8 @@ from raftsdk.messages import (
     ProposeResponse,
     StatusRequest,
 )
-from raftsdk.ports import Codec, LinkStatus
+from raftsdk.ports import Codec, Connection, LinkStatus, Listener
+from raftsdk.ports.transport import OnConnection
 from raftsdk.types import Identity
 from raftsdk.wire.endpoint import Endpoint
 from raftsdk.wire.frame import Flags, WireKind, encode_frame
@@ -380,6 +381,43 @@ async def test_the_pause_is_short_again_after_a_connection_that_lasted() -> None
             await lane.aclose()
         await until(lambda: len(rng.limits) == 8)
         assert sorted(rng.limits) == [10, 10, 10, 10, 20, 20, 40, 40]
+
+
+class GivesUp:
+    """A transport inside which something is cancelled at the first attempt, by nobody who uses it."""
+
+    schemes: ClassVar = TcpTransport.schemes
+
+    def __init__(self) -> None:
+        self._transport = TcpTransport()
+        self._attempts = 0
+
+    async def connect(self, address: str) -> Connection:
+        self._attempts += 1
+        if self._attempts == 1:
+            raise asyncio.CancelledError
+        return await self._transport.connect(address)
+
+    async def listen(self, address: str, on_connection: OnConnection) -> Listener:
+        return await self._transport.listen(address, on_connection)
+
+
+async def test_a_transport_that_gives_up_unasked_costs_an_attempt_and_not_the_link() -> None:
+    async with listening() as listener:
+        endpoint = Endpoint(
+            identity=Identity(cluster_id="c", node_id="n1"),
+            codecs=[CODEC],
+            transports=[GivesUp()],
+            config=LinkConfig(reconnect_min_ms=1),
+        )
+        link = Link(endpoint, role="peer", target="n2", addresses=[listener.address])
+        link.open()
+        async with asyncio.timeout(20):
+            with pytest.raises(Unreachable, match="the transport gave up"):
+                await link.call(HEARTBEAT)
+        await listener.accept("n2")
+        await until(lambda: link.status.connected)
+        await link.aclose()
 
 
 async def test_a_node_counts_as_connected_once_both_lanes_are() -> None:

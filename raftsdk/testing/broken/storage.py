@@ -1,8 +1,5 @@
 """Stores that keep the contract but for one clause. The docstring of each says which."""
 
-from collections.abc import Callable
-from typing import Final
-
 from msgspec.structs import replace
 
 from raftsdk.errors import StorageRefused
@@ -273,30 +270,3 @@ class ClosesOnlyOnce(_Wrapped):
             raise RuntimeError("closed already")
         self._is_open = False
         await super()._close()
-
-
-BROKEN: Final[tuple[Callable[[Storage], Storage], ...]] = (
-    ForgetsTheVote,
-    ForgetsTheTerm,
-    LosesTheCommitIndex,
-    NeverWithdrawsAVote,
-    ClearsTheHardState,
-    RoundsTerms,
-    DropsUnknownKinds,
-    CutsLargeEntries,
-    EndsDataAtAZeroByte,
-    DropsTheLastOfABatch,
-    IgnoresALoneTruncation,
-    TruncatesAfterAppending,
-    KeepsTheOldTail,
-    AcknowledgesEarly,
-    RemembersByReference,
-    HandsOutItsOwnList,
-    ForgetsOnRestart,
-    CountsFromZero,
-    IgnoresTheNode,
-    IgnoresTheCluster,
-    MovesIn,
-    ClosesOnlyOnce,
-)
-"""All of them, each to be made around a `MemoryStorage`."""

@@ -62,7 +62,9 @@ class NodeStopped(RaftError):
 
 
 class Unreachable(RaftError):
-    """No answer from the peer: it may or may not have acted on the request."""
+    """No answer. Between nodes: the peer may or may not have acted. From a client: no node took the request, so it is
+    in no log; had one perhaps taken it, the error would be `OutcomeUnknown`.
+    """
 
 
 class Refused(RaftError):

@@ -9,7 +9,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeAlias
 
 import typer
 from msgspec import Struct
@@ -105,7 +105,7 @@ def _problem(key: str, path: Path) -> str | None:
     return None
 
 
-Show = Callable[[str, int, int], None]
+Show: TypeAlias = Callable[[str, int, int], None]
 """Told what is going on: a phase, how much of it is done, and how much there is."""
 
 

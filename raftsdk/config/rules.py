@@ -10,6 +10,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from raftsdk.config.reading import Fault, Rule, nearest, shown
+from raftsdk.messages import MAX_ADDRESSES
 from raftsdk.types import MAX_ID_CHARS, Suffrage, is_identifier
 
 CODECS: Final = "raftsdk.codecs"
@@ -61,7 +62,9 @@ def _a_member_has_a_proper_id(id: str) -> Iterator[Fault]:  # noqa: A002 -- a ru
 
 
 def _a_member_has_proper_addresses(addresses: Sequence[str]) -> Iterator[Fault]:
-    return address_faults("addresses", addresses)
+    if len(addresses) > MAX_ADDRESSES:
+        yield "addresses", f"are {len(addresses)}, and a message carries {MAX_ADDRESSES} at the most: leave some out"
+    yield from address_faults("addresses", addresses)
 
 
 def _the_node_listens_at_proper_addresses(listen: Sequence[str]) -> Iterator[Fault]:

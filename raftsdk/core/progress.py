@@ -86,7 +86,7 @@ class Progress:
         self.waiting = self.next_index >= before
 
     def __str__(self) -> str:
-        """As transcripts and `raftsdk status` show it: `2→4 replicate outstanding=1`."""
+        """As transcripts show it: `2→4 replicate outstanding=1`."""
         parts = [f"{self.match_index}→{self.next_index} {self.state.value}"]
         if self.outstanding:
             parts.append(f"outstanding={self.outstanding}")

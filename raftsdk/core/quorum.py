@@ -5,10 +5,11 @@ A decision needs the majority of every half: there is one half normally, and two
 
 from collections.abc import Callable, Collection, Sequence
 from enum import Enum
+from typing import TypeAlias
 
 from raftsdk.types import LogIndex, NodeId
 
-Halves = Sequence[frozenset[NodeId]]
+Halves: TypeAlias = Sequence[frozenset[NodeId]]
 
 
 class VoteResult(Enum):

@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from time import monotonic
+from typing import TypeAlias
 
 from raftsdk.core.ready import Committed
 from raftsdk.errors import CommandFailed
@@ -18,7 +19,7 @@ SLICE_S = 0.005
 MAX_FAILURE_CHARS = 1000
 """Of what a state machine raised: its proposer may be far away, and the text may be a whole command."""
 
-OnApplied = Callable[[LogIndex, Sequence[Entry], Sequence[Outcome]], None]
+OnApplied: TypeAlias = Callable[[LogIndex, Sequence[Entry], Sequence[Outcome]], None]
 
 
 class Applier:

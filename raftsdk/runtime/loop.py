@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable
+from typing import TypeAlias
 
 from raftsdk.config import RaftConfig
 from raftsdk.core.events import Event, Persisted, Received, Tick
@@ -19,7 +20,7 @@ from raftsdk.types import Write
 
 log = logging.getLogger("raftsdk.node")
 
-Reply = Callable[[Response], None]
+Reply: TypeAlias = Callable[[Response], None]
 
 
 class Loop:

@@ -50,7 +50,7 @@ REJOIN: Final = (
 
 
 class Guard(Struct, frozen=True):
-    """What must agree with the database; see the package's table."""
+    """What must agree with the database; see the table above."""
 
     format: int
     cluster_id: str
@@ -179,6 +179,8 @@ def lock_directory(path: Path) -> int:
 
 def make_directory(path: Path) -> None:
     """Make the directory and those above it, so that they are still there after a loss of power."""
+    if path.exists() and not path.is_dir():
+        raise StorageRefused(f"{path} is no directory: name one, or a place where one can be made")
     missing = [folder for folder in (path, *path.parents) if not folder.exists()]
     path.mkdir(parents=True, exist_ok=True)
     for folder in missing:

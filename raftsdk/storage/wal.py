@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from itertools import dropwhile
 from pathlib import Path
 from struct import Struct, iter_unpack
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
 from raftsdk.storage.records import Damaged
 
@@ -24,7 +24,7 @@ _CHECKED_FRAME_HEADER_BYTES: Final = 8
 _BIG_ENDIAN_SUMS: Final = 1
 _MAX_COMMITS_CUT_OFF: Final = 1
 
-_Sums = tuple[int, int]
+_Sums: TypeAlias = tuple[int, int]
 
 
 class _Frame(NamedTuple):

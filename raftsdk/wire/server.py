@@ -1,7 +1,9 @@
 """Accepting connections: the hello under one time limit, and a bound on everything a stranger may take."""
 
 import asyncio
+import sys
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from typing import Final
 
 from raftsdk.errors import WireError
@@ -149,7 +151,8 @@ class Server:
         answer = negotiate(hello, self._endpoint.terms)
         if isinstance(answer, HelloAccepted) and not self._is_known(hello.role, hello.node_id):
             strangers = sum(not self._is_known(session.role, session.node_id) for session in self._sessions)
-            if strangers >= self._config.max_connections:
+            # Half of the descriptors are for peers, files and our own dialing, however many clients there are.
+            if strangers >= min(self._config.max_connections, _descriptors() // 2):
                 return HelloRefused(code=ErrorCode.OVERLOADED, message=f"there are {strangers} connections already")
         return answer
 
@@ -188,6 +191,17 @@ class Server:
             if loop.time() - session.heard_at > limit_s:
                 session.end(WireError("idle", f"no whole frame within {self._config.idle_timeout_ms} ms"))
         self._sweep_timer = loop.call_later(limit_s / _SWEEPS_A_TIMEOUT, self._close_idle_sessions)
+
+
+def _descriptors() -> int:
+    """How many file descriptors this process may have; asked each time, as the limit may be changed while it runs."""
+    with suppress(ImportError):  # Windows has no such module, and no such limit on sockets
+        from resource import RLIM_INFINITY, RLIMIT_NOFILE, getrlimit
+
+        limit, _ = getrlimit(RLIMIT_NOFILE)
+        if limit != RLIM_INFINITY:
+            return limit
+    return sys.maxsize
 
 
 def _parse_hello(received: list[bytes]) -> Hello:

@@ -307,7 +307,7 @@ async def test_an_obstacle_that_stays_is_raised_in_the_end(
 async def test_a_node_that_names_itself_as_another_leader_is_not_asked_without_a_pause(tmp_path: Path) -> None:
     server = Scripted(NotLeader("s0", [f"unix://{tmp_path}/s0.sock"]))
     async with serving(tmp_path, server) as addresses, new_client(*addresses, timeout_ms=300) as client:
-        with pytest.raises(NotLeader):
+        with pytest.raises((NotLeader, OutcomeUnknown)):  # the latter when the 300 ms end while the node is asked
             await client.propose(b"a")
     assert len(server.received) <= 10  # 300 ms, and at least 30 between two
 

@@ -89,6 +89,13 @@ def test_two_members_with_one_id_are_refused() -> None:
     ]
 
 
+def test_a_member_with_more_addresses_than_a_message_carries_is_refused() -> None:
+    addresses = [f"tcp://127.0.0.1:{port}" for port in range(7001, 7018)]
+    assert faults_in(sound(members=[{"id": "n1", "addresses": addresses}])) == [
+        "members[0].addresses are 17, and a message carries 16 at the most: leave some out"
+    ]
+
+
 def test_two_members_with_one_address_are_refused() -> None:
     members = [{"id": name, "addresses": ["tcp://127.0.0.1:7001"]} for name in ("n1", "n2")]
     assert faults_in(sound(members=members)) == [

@@ -66,6 +66,7 @@ async def test_a_newer_format_is_refused_with_the_format_this_software_reads(tmp
 async def test_a_directory_that_cannot_be_made_is_refused_with_the_reason(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     assert "cannot be opened" in await refusal(tmp_path / "file" / "n1")
+    assert "is no directory: name one" in await refusal(tmp_path / "file")
 
 
 async def test_a_second_load_of_one_store_is_refused(tmp_path: Path) -> None:

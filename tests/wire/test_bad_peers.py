@@ -161,6 +161,17 @@ async def test_a_client_too_many_is_refused_and_a_known_peer_is_not() -> None:
             await stack.enter_async_context(greeted(network, node_id="n3"))
 
 
+async def test_clients_leave_half_of_the_file_descriptors_to_peers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("resource.getrlimit", lambda _limit: (4, 4))
+    peers = {"n3": ["tcp://127.0.0.1:1"]}
+    async with node(addresses=peers) as network, AsyncExitStack() as stack:
+        for _ in range(2):
+            await stack.enter_async_context(greeted(network, **CLIENT))
+        async with dialed(network) as surplus:
+            assert (await surplus.say_hello(**CLIENT))["code"] == "overloaded"
+        await stack.enter_async_context(greeted(network, node_id="n3"))
+
+
 async def test_of_too_many_connections_of_one_peer_the_oldest_gives_way() -> None:
     async with node() as network, AsyncExitStack() as stack:
         count = MAX_CONNECTIONS_OF_A_PEER + 1

@@ -211,7 +211,7 @@ def measure() -> list[dict[str, Any]]:
             assert decode(data) == message, name
             times = (
                 microseconds(lambda encode=encode: encode(message)),  # type: ignore[misc]  # bound now, called now
-                microseconds(lambda decode=decode, data=data: decode(data)),  # type: ignore[misc]
+                microseconds(lambda decode=decode, data=data: decode(data)),  # type: ignore[misc]  # likewise
                 len(data),
             )
             rounds.setdefault(name, []).append(times)

@@ -7,7 +7,6 @@ by that, and the window of outstanding calls is worth less (see the contract of 
 Needs `pip install grpcio`.
 """
 
-import asyncio
 from collections.abc import Mapping
 from typing import Any, TypeVar, cast
 
@@ -19,10 +18,8 @@ from raftsdk.messages import (
     AppendEntriesRequest,
     AppendEntriesResponse,
     ErrorResponse,
-    Request,
     RequestVoteRequest,
     RequestVoteResponse,
-    Response,
     check,
 )
 from raftsdk.ports import LinkStatus, RaftHandler
@@ -94,7 +91,7 @@ class GrpcNetwork:
     def _method(self, request_type: type[Asked], response_type: type[Any]) -> grpc.RpcMethodHandler:
         async def serve(request: Asked, context: grpc.aio.ServicerContext) -> Any:
             check(request)  # ranges and order, as every codec of ours checks them
-            response = await _answer(self._handler, request)
+            response = await self._handler.handle(request)
             if isinstance(response, ErrorResponse):
                 await context.abort(grpc.StatusCode.FAILED_PRECONDITION, f"{response.code}: {response.message}")
             return response
@@ -104,10 +101,3 @@ class GrpcNetwork:
             request_deserializer=msgspec.msgpack.Decoder(request_type).decode,
             response_serializer=msgspec.msgpack.encode,
         )
-
-
-async def _answer(handler: RaftHandler, request: Request) -> Response:
-    """The node replies through a callback, so that it needs no task per request; gRPC has one anyway."""
-    future: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
-    handler.deliver(request, lambda response: None if future.done() else future.set_result(response))
-    return await future

@@ -256,9 +256,9 @@ def demo(
     """Replicate files while the leader is killed.
 
     The main job: real processes on loopback, real files, and every node checked. Without --input, the files are the .py
-    files of Python's own standard library. Exit code 0 only if nothing was lost and
-    every node holds exactly the source, by SHA-256. With --storage memory the restarted node has forgotten its vote:
-    good for a demo, not for a service.
+    files of Python's own standard library. Exit code 0 only if nothing was lost and every node holds exactly the
+    source, by SHA-256. With --storage memory the restarted node has forgotten its vote: good for a demo, not for a
+    service.
     """
     task = Demo(nodes=nodes, input=input_, codec=codec, transport=transport, storage=storage, kill_leader=kill_leader)
     if task.kill_leader and task.nodes < 3:

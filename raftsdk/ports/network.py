@@ -37,6 +37,13 @@ class RaftHandler(Protocol):
         """
         ...
 
+    async def handle(self, request: Request) -> Response:
+        """`deliver` for whoever serves with coroutines, at the price of a task: returns what `reply` would be given.
+
+        Cancelling only gives up the response.
+        """
+        ...
+
 
 @runtime_checkable
 class RaftNetwork(Protocol):

@@ -27,12 +27,13 @@ from raftsdk.messages import (
 )
 from raftsdk.ports import RaftNetwork, StateMachine, Storage
 from raftsdk.runtime.applier import Applier, failure, no_bytes
+from raftsdk.runtime.handler import Handler
 from raftsdk.runtime.loop import Loop
 from raftsdk.runtime.proposals import Outcome, Proposals
 from raftsdk.types import Identity, LogIndex, Member, Membership, NodeId
 
 
-class RaftNode:
+class RaftNode(Handler):
     """One node, alive between `async with` and its end; made by `NodeBuilder`, or by hand from its parts.
 
     A fault that a node must not survive (`StorageFailed`, a bug) cancels the body of the `async with` and is raised
@@ -201,17 +202,6 @@ class RaftNode:
         )
 
     # -- for the network
-
-    async def handle(self, request: Request) -> Response:
-        """`deliver` for whoever serves with coroutines: returns the response, or an `ErrorResponse`."""
-        future: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
-
-        def reply(response: Response) -> None:
-            if not future.done():
-                future.set_result(response)
-
-        self.deliver(request, reply)
-        return await future
 
     def deliver(self, request: Request, reply: Callable[[Response], None]) -> None:
         """See `RaftHandler.deliver`."""

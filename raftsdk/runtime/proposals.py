@@ -27,7 +27,7 @@ _OVERWRITTEN: Final = "was overwritten by another leader's"
 _OPEN: Final = "may still be applied"
 
 
-class _Batch(Struct):
+class _Batch(Struct, eq=False):
     """Proposals that stand side by side in the log: the i-th at `first_index + i`, all of one `term`."""
 
     settlers: Sequence[Settle]

@@ -28,6 +28,7 @@ from raftsdk.messages import (
     Response,
 )
 from raftsdk.ports import RaftNetwork
+from raftsdk.runtime.handler import Handler
 from raftsdk.testing.suite import Suite
 from raftsdk.types import MAX_INTEGER, Entry, NodeId
 
@@ -62,7 +63,7 @@ SUITE: Suite[NetworkSubject] = Suite("RaftNetwork")
 # -- what the cases are made of
 
 
-class RecordingHandler:
+class RecordingHandler(Handler):
     """Keeps what is delivered, and answers each request at once, or holds it, or refuses it.
 
     An answer says whose it is and to what: `conflict_term` is the number of the node, `conflict_index` the request's

@@ -34,6 +34,7 @@ from raftsdk.messages import (
     Response,
     error_response,
 )
+from raftsdk.runtime.handler import Handler
 from raftsdk.types import Identity, NodeId
 from raftsdk.wire.rpc import RpcNetwork
 
@@ -180,7 +181,7 @@ Reply = Callable[[Response], None]
 OK = ProposeResponse(index=1, result=b"done")
 
 
-class Scripted:
+class Scripted(Handler):
     """Answers one request after another; the last answer stands for all that follow. None: no answer, ever."""
 
     def __init__(self, *answers: Response | RaftError | None) -> None:
@@ -194,7 +195,7 @@ class Scripted:
             reply(answer)
 
 
-class HangsUp:
+class HangsUp(Handler):
     """Takes a request, and ends all connections instead of answering."""
 
     network: RpcNetwork

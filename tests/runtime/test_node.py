@@ -57,6 +57,7 @@ from raftsdk.messages import (
     StatusResponse,
 )
 from raftsdk.ports import Storage
+from raftsdk.runtime.handler import Handler
 from raftsdk.runtime.node import RaftNode
 from raftsdk.storage.memory import MemoryStorage
 from raftsdk.storage.sqlite import SqliteStorage
@@ -520,7 +521,7 @@ async def accepts_and_is_silent() -> AsyncIterator[str]:
         yield f"tcp://127.0.0.1:{server.getsockname()[1]}"
 
 
-class Silent:
+class Silent(Handler):
     """Is delivered to and never replies."""
 
     def deliver(self, request: Request, reply: Callable[[Response], None]) -> None:

@@ -27,6 +27,7 @@ from raftsdk.messages import (
     Response,
 )
 from raftsdk.ports import FRAME_HEADER_BYTES
+from raftsdk.runtime import handler as runtime_handler
 from raftsdk.types import Entry, Identity
 from raftsdk.wire.frame import Flags, Frame, WireKind, encode_frame, parse_frame
 from raftsdk.wire.rpc import RpcNetwork
@@ -37,7 +38,7 @@ PATIENCE_S = 5.0
 Reply = Callable[[Response], None]
 
 
-class Handler:
+class Handler(runtime_handler.Handler):
     """Keeps what is delivered and answers it, unless `holds`."""
 
     def __init__(self) -> None:

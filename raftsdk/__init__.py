@@ -5,7 +5,7 @@ The front door: every name here is public, and nothing else is defined.
 
 from raftsdk.builder import NodeBuilder
 from raftsdk.client import Client
-from raftsdk.config import LinkConfig, NodeConfig, RaftConfig
+from raftsdk.config import LinkConfig, NodeConfig, RaftConfig, TlsConfig
 from raftsdk.errors import (
     CommandFailed,
     CommandTooLarge,
@@ -23,10 +23,11 @@ from raftsdk.errors import (
     Unreachable,
 )
 from raftsdk.messages import Consistency
-from raftsdk.ports import Codec, RaftNetwork, StateMachine, Storage, Transport
+from raftsdk.ports import Codec, Credentials, RaftNetwork, StateMachine, Storage, Transport
 from raftsdk.runtime.event_loop import run
 from raftsdk.runtime.node import RaftNode
 from raftsdk.types import Entry, Member, Membership, Suffrage
+from raftsdk.wire.tls import FileCredentials
 
 __all__ = [
     "Client",
@@ -35,8 +36,10 @@ __all__ = [
     "CommandTooLarge",
     "ConfigError",
     "Consistency",
+    "Credentials",
     "DecodeError",
     "Entry",
+    "FileCredentials",
     "LinkConfig",
     "Member",
     "Membership",
@@ -57,6 +60,7 @@ __all__ = [
     "StorageFailed",
     "StorageRefused",
     "Suffrage",
+    "TlsConfig",
     "Transport",
     "Unreachable",
     "run",

@@ -18,16 +18,20 @@ from raftsdk.config import (
     MemberConfig,
     NodeConfig,
     RaftConfig,
+    TlsConfig,
     faults,
     scheme,
 )
 from raftsdk.errors import ConfigError
-from raftsdk.ports import API_VERSION, Codec, RaftNetwork, StateMachine, Storage, Transport
+from raftsdk.ports import API_VERSION, Codec, Credentials, RaftNetwork, StateMachine, Storage, Transport
 from raftsdk.runtime.node import RaftNode
 from raftsdk.types import Identity, Membership, NodeId, Suffrage
 from raftsdk.wire.rpc import RpcNetwork
+from raftsdk.wire.tls import FileCredentials
 
-_NETWORK: Final = "network"  # Not an entry-point group: a network is given as an object, never by name.
+# Not entry-point groups: these are given as objects, never by name.
+_NETWORK: Final = "network"
+_CREDENTIALS: Final = "credentials"
 
 _PORTS: Final[Mapping[str, type]] = {
     CODECS: Codec,
@@ -35,7 +39,11 @@ _PORTS: Final[Mapping[str, type]] = {
     STORAGE: Storage,
     STATE_MACHINES: StateMachine,
     _NETWORK: RaftNetwork,
+    _CREDENTIALS: Credentials,
 }
+
+
+_NETWORKS_OWN: Final = frozenset({"listen", "link", "tls"})  # Settings that say how our own network is to be.
 
 
 class NodeBuilder:
@@ -56,6 +64,7 @@ class NodeBuilder:
         self._settings: dict[str, Any] = {"node_id": node_id, "members": []}
         self._codecs: list[Codec | str] = []
         self._transports: list[Transport | str] = []
+        self._credentials: Credentials | None = None
         self._network: RaftNetwork | None = None
         self._storage: Storage | str | None = None
         self._storage_path = ""
@@ -70,7 +79,8 @@ class NodeBuilder:
         for transport in config.transports:
             builder.transport(transport)
         builder.codecs(*config.codecs).storage(config.storage.kind, path=config.storage.path)
-        return builder.state_machine(config.state_machine).config(config.raft).link_config(config.link)
+        builder.state_machine(config.state_machine).config(config.raft)
+        return builder.link_config(config.link).tls_config(config.tls)
 
     def cluster(self, cluster_id: str) -> Self:
         """The cluster's name, alike on every member; nodes of another name are refused."""
@@ -134,6 +144,15 @@ class NodeBuilder:
         """How connections behave."""
         return self._set("link", config)
 
+    def tls_config(self, config: TlsConfig) -> Self:
+        """Which certificates to show and to believe, where addresses ask for TLS (`tcp+tls://`, `wss://`)."""
+        return self._set("tls", config)
+
+    def credentials(self, credentials: Credentials) -> Self:
+        """Bring your own certificates, from wherever you have them, instead of files."""
+        self._credentials = credentials
+        return self
+
     def check(self) -> None:
         """Load the plug-ins and make the parts, but open nothing. Raises `ConfigError` with every fault."""
         self._checked()
@@ -177,10 +196,26 @@ class NodeBuilder:
         )
         if self._network is None:
             parts.codecs = [workshop.part(CODECS, codec) for codec in self._codecs or DEFAULT_CODECS]
-            parts.transports = self._make_transports(workshop)
+            parts.credentials = self._make_credentials(workshop)
+            parts.transports = self._make_transports(workshop, parts.credentials)
         return parts
 
-    def _make_transports(self, workshop: "_Workshop") -> list[Transport]:
+    def _make_credentials(self, workshop: "_Workshop") -> Credentials | None:
+        config: TlsConfig = self._settings.get("tls", TlsConfig())
+        if self._credentials is not None:
+            if config.certificate:
+                workshop.faults.append("there are certificates in files and credentials besides: leave out either")
+            credentials: Credentials | None = workshop.part(_CREDENTIALS, self._credentials)
+            return credentials
+        if not config.certificate:
+            return None
+        try:
+            return FileCredentials(config, self._settings["node_id"])
+        except ConfigError as error:
+            workshop.faults += error.faults
+            return None
+
+    def _make_transports(self, workshop: "_Workshop", credentials: Credentials | None) -> list[Transport]:
         addresses = [*self._settings.get("listen", ())]
         addresses += chain.from_iterable(member["addresses"] for member in self._settings["members"])
         schemes = dict.fromkeys(scheme(address) for address in addresses if isinstance(address, str))
@@ -188,7 +223,8 @@ class NodeBuilder:
         for transport in self._transports or schemes:
             # One plug-in may stand under several schemes (tcp, unix); it is needed once.
             if not any(transport in other.schemes for other in made):
-                made += [part] if (part := workshop.part(TRANSPORTS, transport)) else []
+                part = workshop.part(TRANSPORTS, transport, credentials=credentials)
+                made += [part] if part else []
         if self._transports:
             spoken = {name for transport in made for name in transport.schemes}
             workshop.faults += (_unspoken(name, spoken) for name in schemes if name not in spoken)
@@ -201,16 +237,19 @@ class NodeBuilder:
             settings["state_machine"] = workshop.label(STATE_MACHINES, self._state_machine)
         if self._storage is not None:
             settings["storage"] = {"kind": workshop.label(STORAGE, self._storage), "path": self._storage_path}
+        if self._credentials is not None:
+            label = workshop.label(_CREDENTIALS, self._credentials)
+            settings["tls"] = dict.fromkeys(("certificate", "key", "authorities"), label)
         if self._network is None:
             settings["codecs"] = [workshop.label(CODECS, codec) for codec in self._codecs or DEFAULT_CODECS]
             settings["transports"] = [workshop.label(TRANSPORTS, transport) for transport in self._transports]
             return settings
-        if self._codecs or self._transports or {"listen", "link"} & settings.keys():
+        if self._codecs or self._transports or _NETWORKS_OWN & settings.keys():
             workshop.faults.append(
-                "a network of your own brings its own codecs, transports, listening addresses and links: "
-                "leave out codec, transport, listen and link_config, or leave out network"
+                "a network of your own brings its own codecs, transports, listening addresses, links and certificates: "
+                "leave out codec, transport, listen, link_config, tls_config and credentials, or leave out network"
             )
-        return {name: value for name, value in settings.items() if name not in ("listen", "link")}
+        return {name: value for name, value in settings.items() if name not in _NETWORKS_OWN}
 
 
 class _Parts(Struct):
@@ -220,6 +259,7 @@ class _Parts(Struct):
     state_machine: Any
     network: Any
     codecs: Sequence[Codec] = ()
+    credentials: Credentials | None = None
     transports: Sequence[Transport] = ()
 
 
@@ -230,10 +270,10 @@ class _Workshop:
         self.installed = plugins.names()
         self.faults: list[str] = []
 
-    def part(self, group: str, part: object, *arguments: str) -> Any:
+    def part(self, group: str, part: object, *arguments: str, credentials: Credentials | None = None) -> Any:
         """The part itself; None when there is none, which was or will be reported."""
         if isinstance(part, str):
-            part = self._make(group, part, arguments)
+            part = self._make(group, part, arguments, credentials)
         elif arguments:
             self.faults.append(f"a path is for a store given by name: leave it out, or tell {_class_name(part)} itself")
         return part if part is not None and self._keeps_to_its_port(group, part) else None
@@ -243,14 +283,14 @@ class _Workshop:
         if isinstance(part, str):
             return part
         label = str(getattr(part, "name", "")) or _class_name(part)
-        self.installed[group].append(label)
+        self.installed.setdefault(group, []).append(label)
         return label
 
-    def _make(self, group: str, name: str, arguments: Sequence[str]) -> object:
+    def _make(self, group: str, name: str, arguments: Sequence[str], credentials: Credentials | None) -> object:
         if name not in self.installed[group]:
             return None  # `faults` says so, and what to do.
         try:
-            return plugins.make(group, name, *arguments)
+            return plugins.make(group, name, *arguments, credentials=credentials)
         except ConfigError as error:
             self.faults += error.faults
             return None
@@ -283,6 +323,7 @@ def _rpc_network(config: MemberConfig, parts: _Parts) -> RpcNetwork:
         codecs=parts.codecs,
         transports=parts.transports,
         config=config.link,
+        credentials=parts.credentials,
     )
 
 

@@ -1,23 +1,32 @@
 """The closed set of messages on our wire, and the checks every one must pass however it was encoded.
 
-Peer plane: `AppendEntries`, `RequestVote` (paper Figure 2). Client plane: `Propose`, `Query`, `Status`. Any request may
-be answered by `ErrorResponse`. Field names are the wire's names. The set grows by new kinds and by new fields with a
-default; a field never changes its meaning.
+Peer plane: `AppendEntries`, `RequestVote`, `InstallSnapshot` (paper Figures 2 and 13), `TimeoutNow` (thesis §3.10).
+Client plane: `Propose`, `Query`, `Status`. Any request may be answered by `ErrorResponse`. Field names are the wire's
+names. The set grows by new kinds and new fields; a field never changes its meaning.
+
+On the wire a field that is absent has its type's zero: 0, false, the empty text, bytes or list. A field without a
+default here has no other; it is without one so that nobody in Python forgets it.
 """
 
 from collections.abc import Callable
 from enum import IntEnum, StrEnum
-from typing import Annotated, Any, Final, TypeAlias
+from functools import partial
+from typing import Annotated, Any, Final, TypeAlias, get_args, get_origin
 
+import msgspec
 from msgspec import Meta, Struct
 
 from raftsdk import errors
 from raftsdk.errors import DecodeError
-from raftsdk.types import MAX_INTEGER, Entry, LogIndex, NodeId, Term, Unsigned, is_identifier
+from raftsdk.types import MAX_ADDRESSES as MAX_ADDRESSES
+from raftsdk.types import MAX_INTEGER, Entry, LogIndex, Membership, NodeId, Term, Unsigned, is_identifier
+from raftsdk.types import MAX_MEMBERS as MAX_MEMBERS
 
-MAX_ADDRESSES: Final = 16
-"""How many addresses of one node a message may carry; without a ceiling, a list of texts is the one thing in a message
-that takes twenty times the memory of its bytes."""
+MAX_ENTRIES: Final = 8_192
+"""How many entries one message may carry."""
+
+DIGEST_BYTES: Final = 32
+"""Length of a SHA-256."""
 
 MAX_ERROR_CHARS: Final = 1_000
 
@@ -32,6 +41,10 @@ class MessageKind(IntEnum):
     APPEND_ENTRIES_RESPONSE = 0x11
     REQUEST_VOTE_REQUEST = 0x12
     REQUEST_VOTE_RESPONSE = 0x13
+    INSTALL_SNAPSHOT_REQUEST = 0x14
+    INSTALL_SNAPSHOT_RESPONSE = 0x15
+    TIMEOUT_NOW_REQUEST = 0x16
+    TIMEOUT_NOW_RESPONSE = 0x17
     PROPOSE_REQUEST = 0x20
     PROPOSE_RESPONSE = 0x21
     QUERY_REQUEST = 0x22
@@ -72,7 +85,7 @@ class AppendEntriesRequest(Struct, frozen=True, gc=False, kw_only=True):
     prev_log_index: LogIndex
     prev_log_term: Term
     leader_commit: LogIndex  #: Never beyond what this request proves the follower has.
-    entries: list[Entry]
+    entries: Annotated[list[Entry], Meta(max_length=MAX_ENTRIES)]
 
 
 class AppendEntriesResponse(Struct, frozen=True, gc=False, kw_only=True):
@@ -107,6 +120,50 @@ class RequestVoteResponse(Struct, frozen=True, gc=False, kw_only=True):
 
     term: Term
     vote_granted: bool
+
+
+class InstallSnapshotRequest(Struct, frozen=True, gc=False, kw_only=True):
+    """A piece of the leader's snapshot, for a follower whose next entry the leader no longer has (paper Figure 13).
+
+    The pieces of one snapshot form a session that survives cut links and new leaders: what they are pieces of is named
+    by `digest`, and the answer to each says where to go on. A request without `data` asks for that alone. The last
+    piece is the one that ends at `total_bytes`.
+    """
+
+    term: Term
+    leader_id: NodeId
+    last_included_index: LogIndex
+    last_included_term: Term
+    membership: Membership  #: As of `last_included_index`.
+    total_bytes: Unsigned
+    digest: bytes  #: SHA-256 of the whole snapshot.
+    offset: Unsigned  #: Of `data` in the snapshot, in bytes.
+    data: bytes
+
+
+class InstallSnapshotResponse(Struct, frozen=True, gc=False, kw_only=True):
+    """How much of that snapshot the follower has, and whether it needs no more of it.
+
+    `installed` means that the follower's state includes everything up to `last_included_index`, from this snapshot or
+    without it. After a whole snapshot whose digest was wrong, `next_offset` is 0 again.
+    """
+
+    term: Term
+    next_offset: Unsigned
+    installed: bool
+
+
+class TimeoutNowRequest(Struct, frozen=True, gc=False, kw_only=True):
+    """The leader asks a follower that has its whole log to campaign at once (thesis §3.10)."""
+
+    term: Term
+    leader_id: NodeId
+
+
+class TimeoutNowResponse(Struct, frozen=True, gc=False, kw_only=True):
+    """The follower's term: higher than the request's once it campaigns."""
+
+    term: Term
 
 
 # -- client plane
@@ -169,7 +226,7 @@ class StatusResponse(Struct, frozen=True, gc=False, kw_only=True):
     durable_index: LogIndex
     commit_index: LogIndex
     applied_index: LogIndex
-    peers: list[PeerStatus]
+    peers: Annotated[list[PeerStatus], Meta(max_length=MAX_MEMBERS)]
 
 
 class ErrorResponse(Struct, frozen=True, gc=False, kw_only=True):
@@ -182,12 +239,13 @@ class ErrorResponse(Struct, frozen=True, gc=False, kw_only=True):
     retry_after_ms: Unsigned = 0
 
 
+# What the core asks and answers; nodes answer the other two of the peer plane "unsupported" until it does.
 PeerRequest: TypeAlias = AppendEntriesRequest | RequestVoteRequest
 PeerResponse: TypeAlias = AppendEntriesResponse | RequestVoteResponse
 ClientRequest: TypeAlias = ProposeRequest | QueryRequest | StatusRequest
 ClientResponse: TypeAlias = ProposeResponse | QueryResponse | StatusResponse
-Request: TypeAlias = PeerRequest | ClientRequest
-Response: TypeAlias = PeerResponse | ClientResponse | ErrorResponse
+Request: TypeAlias = PeerRequest | InstallSnapshotRequest | TimeoutNowRequest | ClientRequest
+Response: TypeAlias = PeerResponse | InstallSnapshotResponse | TimeoutNowResponse | ClientResponse | ErrorResponse
 Message: TypeAlias = Request | Response
 
 MESSAGE_TYPES: dict[MessageKind, type[Message]] = {
@@ -196,6 +254,10 @@ MESSAGE_TYPES: dict[MessageKind, type[Message]] = {
     MessageKind.APPEND_ENTRIES_RESPONSE: AppendEntriesResponse,
     MessageKind.REQUEST_VOTE_REQUEST: RequestVoteRequest,
     MessageKind.REQUEST_VOTE_RESPONSE: RequestVoteResponse,
+    MessageKind.INSTALL_SNAPSHOT_REQUEST: InstallSnapshotRequest,
+    MessageKind.INSTALL_SNAPSHOT_RESPONSE: InstallSnapshotResponse,
+    MessageKind.TIMEOUT_NOW_REQUEST: TimeoutNowRequest,
+    MessageKind.TIMEOUT_NOW_RESPONSE: TimeoutNowResponse,
     MessageKind.PROPOSE_REQUEST: ProposeRequest,
     MessageKind.PROPOSE_RESPONSE: ProposeResponse,
     MessageKind.QUERY_REQUEST: QueryRequest,
@@ -205,6 +267,53 @@ MESSAGE_TYPES: dict[MessageKind, type[Message]] = {
 }
 
 MESSAGE_KINDS: dict[type[Message], MessageKind] = {message: kind for kind, message in MESSAGE_TYPES.items()}
+
+
+# -- fields that are absent
+
+
+def sparse(record: type[Struct]) -> type[Struct]:
+    """`record` again for reading: every field, also of the records in it, is its type's zero when it is absent.
+
+    For codecs whose library fills typed records. Decode what leaves zeros out into this type; then
+    `msgspec.convert(found, record, from_attributes=True)` is the record itself.
+
+    >>> msgspec.json.decode(b'{"term": 7}', type=sparse(RequestVoteResponse))
+    RequestVoteResponse(term=7, vote_granted=False)
+    """
+    fields = [(field.name, *_with_zero(field.type)) for field in msgspec.structs.fields(record)]
+    return msgspec.defstruct(
+        record.__name__,
+        [(name, type_, msgspec.field(default_factory=zero)) for name, type_, zero in fields],
+        array_like=record.__struct_config__.array_like,
+        gc=record.__struct_config__.gc,
+    )
+
+
+def _with_zero(annotation: Any) -> tuple[Any, Callable[[], Any]]:
+    """The type of a field, with sparse records in it, and what makes its zero."""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        type_, zero = _with_zero(arguments[0])
+        return Annotated[(type_, *arguments[1:])], zero
+    if origin in (list, tuple):
+        return origin[tuple(_with_zero(argument)[0] for argument in arguments)], origin
+    if isinstance(annotation, type) and issubclass(annotation, Struct):
+        record = sparse(annotation)
+        return record, record
+    if isinstance(annotation, type) and issubclass(annotation, StrEnum):
+        values = [(value.name, value.value) for value in annotation]
+        # mypy takes it for a value looked up, where it makes an enumeration.
+        return _FirstIfEmpty(annotation.__name__, values), partial(annotation, values[0][1])  # type: ignore[call-arg]
+    return annotation, annotation
+
+
+class _FirstIfEmpty(StrEnum):
+    """An enumeration whose first value also stands for the empty text."""
+
+    @classmethod
+    def _missing_(cls, value: object) -> "_FirstIfEmpty | None":
+        return next(iter(cls)) if value == "" else None
 
 
 # -- errors across the wire
@@ -298,20 +407,24 @@ def _check_append_entries(message: AppendEntriesRequest) -> None:
 
 
 def _check_entries(message: AppendEntriesRequest, entries: list[Entry]) -> None:
-    terms = [entry.term for entry in entries]
-    # Terms never fall within a log and never exceed the sender's (paper §5.3), so prev, entries, term must be in order.
-    # Counting the first is a quarter of the price of sorting, and most batches are of one term.
-    in_order = terms.count(terms[0]) == len(terms) or terms == sorted(terms)
-    if not (in_order and message.prev_log_term <= terms[0] and terms[-1] <= message.term):
-        raise _fail(message, "entries", "terms go back, or exceed the message's term")
-    if terms[0] < 1 or message.prev_log_index + len(terms) > MAX_INTEGER:
+    if len(entries) > MAX_ENTRIES:
+        raise _fail(message, "entries", f"{len(entries)} of them, and at most {MAX_ENTRIES} are allowed")
+    # One loop that compares, not a list of the terms and one of the kinds: nearly every batch is of one term and one
+    # kind, and a batch of the smallest entries has no memory to spare (`MAX_ENTRIES`).
+    term, kind = message.prev_log_term, 0
+    for entry in entries:
+        if entry.term != term:
+            if entry.term < term:  # Terms never fall within a log and never exceed the sender's (paper §5.3).
+                raise _fail(message, "entries", "terms go back")
+            term = entry.term
+        if entry.kind != kind:
+            kind = entry.kind
+            if not 0 <= kind <= MAX_INTEGER:
+                raise _fail(message, "entries", f"a kind is not in 0..{MAX_INTEGER}")
+    if term > message.term:
+        raise _fail(message, "entries", "their terms exceed the message's")
+    if entries[0].term < 1 or message.prev_log_index + len(entries) > MAX_INTEGER:
         raise _fail(message, "entries", "an entry of term 0, or beyond the last possible index")
-    kinds = [entry.kind for entry in entries]
-    lowest = highest = kinds[0]
-    if kinds.count(lowest) < len(kinds):
-        lowest, highest = min(kinds), max(kinds)
-    if lowest < 0 or highest > MAX_INTEGER:
-        raise _fail(message, "entries", f"a kind is not in 0..{MAX_INTEGER}")
 
 
 def _check_append_entries_response(message: AppendEntriesResponse) -> None:
@@ -326,8 +439,47 @@ def _check_request_vote(message: RequestVoteRequest) -> None:
     _number(message, "last_log_term")
 
 
-def _check_request_vote_response(message: RequestVoteResponse) -> None:
+def _check_term(message: RequestVoteResponse | TimeoutNowResponse) -> None:
     _number(message, "term")
+
+
+def _check_install_snapshot(message: InstallSnapshotRequest) -> None:
+    _number(message, "term", low=1)
+    _identifier(message, "leader_id")
+    _number(message, "last_included_index", low=1)
+    _number(message, "last_included_term", low=1)
+    if message.last_included_term > message.term:
+        raise _fail(message, "last_included_term", "exceeds the message's term")
+    _check_membership(message, message.membership)
+    _number(message, "total_bytes")
+    _number(message, "offset")
+    if len(message.digest) != DIGEST_BYTES:
+        raise _fail(message, "digest", f"{len(message.digest)} bytes, and a SHA-256 has {DIGEST_BYTES}")
+    if message.offset + len(message.data) > message.total_bytes:
+        raise _fail(message, "data", "goes beyond total_bytes")
+
+
+def _check_membership(message: InstallSnapshotRequest, membership: Membership) -> None:
+    for field, ids in (
+        ("membership.members", [member.id for member in membership.members]),
+        ("membership.outgoing", list(membership.outgoing)),
+    ):
+        if len(ids) > MAX_MEMBERS:
+            raise _fail(message, field, f"{len(ids)} of them, and at most {MAX_MEMBERS} are allowed")
+        if len(set(ids)) < len(ids) or not all(map(is_identifier, ids)):
+            raise _fail(message, field, "an id occurs twice, or is none")
+    if any(len(member.addresses) > MAX_ADDRESSES for member in membership.members):
+        raise _fail(message, "membership.members", f"one has more than {MAX_ADDRESSES} addresses")
+
+
+def _check_install_snapshot_response(message: InstallSnapshotResponse) -> None:
+    _number(message, "term")
+    _number(message, "next_offset")
+
+
+def _check_timeout_now(message: TimeoutNowRequest) -> None:
+    _number(message, "term", low=1)
+    _identifier(message, "leader_id")
 
 
 def _check_index(message: ProposeResponse) -> None:
@@ -342,6 +494,8 @@ def _check_status(message: StatusResponse) -> None:
     _identifier(message, "node_id")
     for field in ("term", "last_log_index", "durable_index", "commit_index", "applied_index"):
         _number(message, field)
+    if len(message.peers) > MAX_MEMBERS:
+        raise _fail(message, "peers", f"{len(message.peers)} of them, and at most {MAX_MEMBERS} are allowed")
     for peer in message.peers:
         if not is_identifier(peer.node_id):
             raise _fail(message, "peers", "a peer without a proper id")
@@ -361,7 +515,11 @@ _CHECKS: dict[type[Message], Callable[[Any], None]] = {
     AppendEntriesRequest: _check_append_entries,
     AppendEntriesResponse: _check_append_entries_response,
     RequestVoteRequest: _check_request_vote,
-    RequestVoteResponse: _check_request_vote_response,
+    RequestVoteResponse: _check_term,
+    InstallSnapshotRequest: _check_install_snapshot,
+    InstallSnapshotResponse: _check_install_snapshot_response,
+    TimeoutNowRequest: _check_timeout_now,
+    TimeoutNowResponse: _check_term,
     ProposeResponse: _check_index,
     QueryResponse: _check_applied_index,
     StatusResponse: _check_status,

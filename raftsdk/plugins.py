@@ -5,20 +5,27 @@ one) under `raftsdk.codecs`, `.transports`, `.storage` or `.state_machines`:
 
 - a codec, a transport and a state machine are called without arguments;
 - a store is called with the configured path, or without arguments when none is configured;
-- a transport is registered once under each URL scheme it understands.
+- a transport is registered once under each URL scheme it understands; if it encrypts, it takes a keyword argument
+  `credentials`, which is given to it when there are some (see `raftsdk.ports.Credentials`).
 
 Nothing is imported until it is asked for by name; listing imports nothing. A name never leads to an import other than
 of what some installed distribution registered under it.
 """
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterable
 from importlib.metadata import EntryPoint, entry_points
+from inspect import signature
 from typing import Any, Final
 
 from msgspec import Struct
 
+from raftsdk.config import DEFAULT_CODECS
 from raftsdk.config.rules import CODECS, STATE_MACHINES, STORAGE, TRANSPORTS, unknown_name
 from raftsdk.errors import ConfigError
+from raftsdk.ports import Codec, Credentials, Transport
+
+logger = logging.getLogger("raftsdk.plugins")
 
 GROUPS: Final = (CODECS, TRANSPORTS, STORAGE, STATE_MACHINES)
 
@@ -58,13 +65,54 @@ def load(group: str, name: str) -> Callable[..., Any]:
     return loaded
 
 
-def make(group: str, name: str, *arguments: Any) -> Any:
-    """Load what is registered under `name` and call it. Raises `ConfigError` as `load`, and when the call raises."""
+def make(group: str, name: str, *arguments: Any, credentials: Credentials | None = None) -> Any:
+    """Load what is registered under `name` and call it; `credentials` are for those that take a keyword of that name.
+    Raises `ConfigError` as `load`, and when the call raises.
+    """
     factory = load(group, name)
     try:
-        return factory(*arguments)
+        return call(factory, *arguments, credentials=credentials)
     except Exception as error:
         raise ConfigError([f"{_described(_find(group, name))} cannot be made: {_told(error)}"]) from error
+
+
+def make_codecs() -> list[Codec]:
+    """Every installed codec, the usual ones first: for whoever speaks with nodes that may speak anything.
+
+    One that cannot be loaded is told of in the log: it must not keep us from those that can.
+    """
+    made: list[Codec] = []
+    for name in sorted(names()[CODECS], key=lambda name: (name not in DEFAULT_CODECS, name)):
+        try:
+            made.append(make(CODECS, name))
+        except ConfigError as error:
+            logger.warning("%s", error.faults[0])
+    return made
+
+
+def make_transports(schemes: Iterable[str], credentials: Credentials | None = None) -> list[Transport]:
+    """Transports that understand all of `schemes`: one object for those that a plug-in stands under. Raises
+    `ConfigError` as `make`.
+    """
+    made: list[Transport] = []
+    for name in schemes:
+        if not any(name in transport.schemes for transport in made):
+            made.append(make(TRANSPORTS, name, credentials=credentials))
+    return made
+
+
+def call(factory: Callable[..., Any], *arguments: Any, credentials: Credentials | None = None) -> Any:
+    """Have the part made, with the credentials if it takes some."""
+    if credentials is not None and _takes_credentials(factory):
+        return factory(*arguments, credentials=credentials)
+    return factory(*arguments)
+
+
+def _takes_credentials(factory: Callable[..., Any]) -> bool:
+    try:
+        return "credentials" in signature(factory).parameters
+    except ValueError:  # It is written in C, and does not say.
+        return False
 
 
 def _find(group: str, name: str) -> EntryPoint:

@@ -17,6 +17,13 @@ MAX_INTEGER: Final = 2**63 - 1
 
 MAX_ID_CHARS: Final = 128
 
+# Lists have ceilings because the smallest item of a list takes a score of times more memory than bytes on the wire.
+MAX_MEMBERS: Final = 64
+"""How many members a cluster may have, in a message or in configuration."""
+
+MAX_ADDRESSES: Final = 16
+"""How many addresses of one node a message may carry."""
+
 Unsigned: TypeAlias = Annotated[int, Meta(ge=0, le=MAX_INTEGER)]
 NodeId: TypeAlias = str
 Term: TypeAlias = Unsigned
@@ -83,7 +90,8 @@ class Member(Struct, frozen=True):
 
     id: Annotated[NodeId, Meta(description="Who it is; never to be used for another node.")]
     addresses: Annotated[
-        tuple[str, ...], Meta(description='How to reach it, best first, e.g. ["tcp://127.0.0.1:7001"].')
+        tuple[str, ...],
+        Meta(description='How to reach it, best first, e.g. ["tcp://127.0.0.1:7001"].', max_length=MAX_ADDRESSES),
     ] = ()
     suffrage: Annotated[Suffrage, Meta(description="voter; or learner, which gets the log and counts for nothing.")] = (
         Suffrage.VOTER
@@ -93,8 +101,8 @@ class Member(Struct, frozen=True):
 class Membership(Struct, frozen=True):
     """Who the members are. While two majorities are needed (joint consensus, paper §6), `outgoing` is the old half."""
 
-    members: tuple[Member, ...]
-    outgoing: tuple[NodeId, ...] = ()
+    members: Annotated[tuple[Member, ...], Meta(max_length=MAX_MEMBERS)]
+    outgoing: Annotated[tuple[NodeId, ...], Meta(max_length=MAX_MEMBERS)] = ()
 
     def member(self, node_id: NodeId) -> Member | None:
         """The member of that id, or None when nobody here has it."""

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from raftsdk.cli import key_value
-from raftsdk.cli.cluster import At, TimeoutMs, open_client
+from raftsdk.cli.cluster import At, TimeoutMs, open_client, takes_tls
 from raftsdk.cli.output import EXIT_CODES_HELP, AsJson, say, say_json
 from raftsdk.client import Client
 from raftsdk.errors import RaftError
@@ -37,6 +37,7 @@ Key: typer.models.ArgumentInfo = typer.Argument(metavar="KEY", help="Text of 1 t
 
 
 @app.command(epilog=EXIT_CODES_HELP)
+@takes_tls
 def put(
     key: Annotated[str, Key],
     value: Annotated[str | None, typer.Argument(metavar="VALUE", help="The value; or say --file.")] = None,
@@ -65,6 +66,7 @@ def put(
 
 
 @app.command(epilog=EXIT_CODES_HELP)
+@takes_tls
 def get(
     key: Annotated[str, Key],
     local: Annotated[bool, typer.Option("--local", help="What the asked node has, which may be old.")] = False,
@@ -95,6 +97,7 @@ async def _get(key: str, *, local: bool, at: list[str] | None, timeout_ms: int) 
 
 
 @app.command("list", epilog=EXIT_CODES_HELP)
+@takes_tls
 def list_(
     prefix: Annotated[
         str, typer.Argument(metavar="PREFIX", help="Only keys that begin with this.", callback=_checked)

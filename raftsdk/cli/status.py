@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from raftsdk.cli.cluster import TimeoutMs, open_client
+from raftsdk.cli.cluster import TimeoutMs, open_client, takes_tls
 from raftsdk.cli.output import AsJson, complain, say_json, say_table
 from raftsdk.errors import RaftError, Unreachable
 from raftsdk.messages import PeerStatus, StatusResponse
@@ -16,6 +16,7 @@ _NODE_COLUMNS = ("node", "role", "term", "leader", "last", "durable", "commit", 
 _PEER_COLUMNS = ("from", "to", "connected", "codec", "transport", "state", "match", "lag", "outstanding")
 
 
+@takes_tls
 def status(
     addresses: Annotated[list[str], typer.Argument(metavar="ADDRESS", help="Where the nodes are.")],
     timeout_ms: TimeoutMs = 2_000,

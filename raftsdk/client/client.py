@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
-from raftsdk.config import LinkConfig
+from raftsdk.config import TLS_SCHEMES, LinkConfig, scheme
 from raftsdk.errors import (
     CommandTooLarge,
     ConfigError,
@@ -48,8 +48,9 @@ class Client:
     """Speaks the client plane with any node of a cluster. Safe for any number of tasks of one event loop at once.
 
     `addresses` are those of some members, at least one of which should be up; the others are learnt from redirects.
-    `timeout_ms` bounds every method, attempts and pauses included. An empty `cluster_id` accepts any cluster. Raises
-    `ConfigError` without an address, or for one that no transport understands.
+    `timeout_ms` bounds every method, attempts and pauses included. An empty `cluster_id` accepts any cluster. When all
+    of `addresses` are encrypted ones, no redirect to another kind is followed: nobody may talk the client out of it.
+    Raises `ConfigError` without an address, or for one that no transport understands.
     """
 
     def __init__(
@@ -79,6 +80,7 @@ class Client:
             raise ConfigError(faults)
         self._timeout_ms = timeout_ms
         self._share_s = share_ms / 1000
+        self._encrypted = all(scheme(address) in TLS_SCHEMES for address in addresses)
         self._nodes: list[tuple[str, ...]] = [(address,) for address in addresses]  # each node's addresses
         self._links: dict[tuple[str, ...], Link] = {}
         self._preferred = self._nodes[0]  # who answered last, or is said to lead
@@ -151,6 +153,9 @@ class Client:
         response = await self._answer(node, future, repeatable=repeatable)
         if not isinstance(response, ErrorResponse):
             return response
+        if isinstance(request, ProposeRequest) and response.code not in list(ErrorCode):
+            # Of a later version, or of another implementation: nobody here knows what it lets one conclude.
+            raise OutcomeUnknown(f"{', '.join(node)} answered {response.code[:64]!a}: {response.message[:200]!a}")
         if response.code != ErrorCode.OUTCOME_UNKNOWN:
             history.in_doubt = doubted_before
         if response.code == ErrorCode.STOPPED:
@@ -167,8 +172,8 @@ class Client:
 
     async def _before_next(self, asked: tuple[str, ...], obstacle: RaftError) -> None:
         """Choose whom to ask next, and wait unless that is the leader."""
-        if isinstance(obstacle, NotLeader) and obstacle.addresses:
-            self._preferred = self._know(obstacle.addresses)
+        if isinstance(obstacle, NotLeader) and (addresses := self._followed(obstacle.addresses)):
+            self._preferred = self._know(addresses)
             if self._preferred != asked:
                 return
         # When many ask at once, the first who fails moves on, and the others follow.
@@ -177,6 +182,10 @@ class Client:
             self._preferred = self._nodes[following % len(self._nodes)]
         pause_ms = obstacle.retry_after_ms if isinstance(obstacle, Overloaded) else PAUSE_MS
         await asyncio.sleep(self._endpoint.rng.uniform(1.0, 1.5) * pause_ms / 1000)
+
+    def _followed(self, addresses: tuple[str, ...]) -> tuple[str, ...]:
+        """Those of a redirect's addresses that we let ourselves be sent to."""
+        return tuple(address for address in addresses if scheme(address) in TLS_SCHEMES or not self._encrypted)
 
     def _know(self, addresses: tuple[str, ...]) -> tuple[str, ...]:
         """The entry of `self._nodes` for the node with these addresses; a new one if there is none yet."""

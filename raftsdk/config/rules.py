@@ -5,12 +5,12 @@ A rule's parameters are the settings of one table that it speaks about; see `raf
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from itertools import chain
+from ipaddress import ip_address
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from raftsdk.config.reading import Fault, Rule, nearest, shown
-from raftsdk.messages import MAX_ADDRESSES
+from raftsdk.messages import MAX_ADDRESSES, MAX_MEMBERS
 from raftsdk.types import MAX_ID_CHARS, Suffrage, is_identifier
 
 CODECS: Final = "raftsdk.codecs"
@@ -47,6 +47,18 @@ def _a_store_on_disk_has_a_path(kind: str, path: str) -> Iterator[Fault]:
         yield "path", 'is missing: say where to keep the data, e.g. path = "data/n1"'
     if "\0" in path:
         yield "path", f"is {shown(path)}: give a path without NUL"
+
+
+def _a_certificate_comes_with_its_key(certificate: str, key: str) -> Iterator[Fault]:
+    if certificate and not key:
+        yield "key", "is missing: give the file of the certificate's private key"
+    if key and not certificate:
+        yield "certificate", "is missing: give the file of the certificate that the key belongs to"
+
+
+def _somebody_vouches_for_the_others(certificate: str, authorities: str) -> Iterator[Fault]:
+    if certificate and not authorities:
+        yield "authorities", "is missing: give the file of the certificates that vouch for the other nodes"
 
 
 def _the_node_has_a_proper_id(node_id: str) -> Iterator[Fault]:
@@ -91,6 +103,11 @@ def _somebody_may_vote(members: Sequence[Mapping[str, Any]]) -> Iterator[Fault]:
         yield "members", 'has no voter, so nothing can ever be decided: give at least one suffrage = "voter"'
 
 
+def _the_members_fit_a_message(members: Sequence[Mapping[str, Any]]) -> Iterator[Fault]:
+    if len(members) > MAX_MEMBERS:
+        yield "members", f"are {len(members)}, and a message carries {MAX_MEMBERS} at the most: leave some out"
+
+
 def _every_member_can_be_reached(members: Sequence[Mapping[str, Any]]) -> Iterator[Fault]:
     for place, member in enumerate(members):
         if member.get("addresses") == []:
@@ -118,6 +135,16 @@ def _the_largest_call_fits_a_frame(raft: Mapping[str, Any], link: Mapping[str, A
         )
 
 
+def _tls_has_certificates(
+    members: Sequence[Mapping[str, Any]], listen: Sequence[str], tls: Mapping[str, Any]
+) -> Iterator[Fault]:
+    if any(tls.get(setting) for setting in ("certificate", "key")):
+        return  # If it is half of what is needed, the table's own rules say so.
+    asking = [where for where, address in _all_addresses(members, listen) if scheme(address) in TLS_SCHEMES]
+    if asking:
+        yield "tls.certificate", f"is missing, and {asking[0]} asks for TLS: give a table [tls] with {_TLS_FILES}"
+
+
 def _id_faults(setting: str, text: str) -> Iterator[Fault]:
     if not is_identifier(text):
         signs = 'letters, digits, ".", "_", "-", a letter or digit first'
@@ -137,7 +164,17 @@ def _located_addresses(members: Iterable[Mapping[str, Any]]) -> Iterator[tuple[s
             yield f"members[{place}].addresses[{nth}]", address
 
 
+def _all_addresses(members: Iterable[Mapping[str, Any]], listen: Sequence[str]) -> Iterator[tuple[str, str]]:
+    yield from _located_addresses(members)
+    yield from ((f"listen[{place}]", address) for place, address in enumerate(listen))
+
+
 # -- addresses
+
+TLS_SCHEMES: Final = frozenset({"tcp+tls", "wss"})
+"""The schemes of addresses where certificates are exchanged."""
+
+_TLS_FILES: Final = "certificate, key and authorities"
 
 
 def scheme(address: str) -> str:
@@ -150,7 +187,22 @@ def scheme(address: str) -> str:
 
 
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://\S+")
-_PORT_SCHEMES: Final = frozenset({"tcp", "ws", "wss"})
+_PORT_SCHEMES: Final = frozenset({"tcp", "ws"}) | TLS_SCHEMES
+
+
+def is_exposed(address: str) -> bool:
+    """Whether other machines can reach an address where nobody has to show a certificate.
+
+    >>> is_exposed("tcp://0.0.0.0:7001"), is_exposed("tcp://127.0.0.1:7001"), is_exposed("tcp+tls://0.0.0.0:7001")
+    (True, False, False)
+    """
+    if scheme(address) not in _PORT_SCHEMES - TLS_SCHEMES:
+        return False
+    host = urlsplit(address).hostname or ""
+    try:
+        return not ip_address(host).is_loopback
+    except ValueError:
+        return host != "localhost"
 
 
 def address_faults(setting: str, addresses: Sequence[str]) -> Iterator[Fault]:
@@ -185,10 +237,9 @@ def _has_host_and_port(address: str) -> bool:
 _NOUNS: Final = {CODECS: "codec", TRANSPORTS: "transport", STORAGE: "store", STATE_MACHINES: "state machine"}
 
 _DISTRIBUTIONS: Final = {
-    (CODECS, "json"): "raftsdk-json",
-    (CODECS, "msgpack"): "raftsdk-msgpack",
-    (TRANSPORTS, "tcp"): "raftsdk-tcp",
-    (TRANSPORTS, "unix"): "raftsdk-tcp",
+    **{(CODECS, name): f"raftsdk-{name}" for name in ("json", "msgpack", "protobuf", "capnp", "flatbuffers")},
+    **{(TRANSPORTS, name): "raftsdk-tcp" for name in ("tcp", "tcp+tls", "unix")},
+    **{(TRANSPORTS, name): "raftsdk-websocket" for name in ("ws", "wss")},
 }
 """What to install for a name that is ours and not there. Only what exists: a stranger could register the others."""
 
@@ -224,8 +275,7 @@ def _named(values: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
     for setting, group in (("codecs", CODECS), ("transports", TRANSPORTS)):
         yield from ((group, f"{setting}[{place}]", name) for place, name in enumerate(values.get(setting, ())))
     if values.get("transports") == []:
-        listen = ((f"listen[{place}]", address) for place, address in enumerate(values.get("listen", ())))
-        located = chain(_located_addresses(values.get("members", ())), listen)
+        located = _all_addresses(values.get("members", ()), values.get("listen", ()))
         schemes = {scheme(address): where for where, address in located if _ADDRESS.fullmatch(address)}
         yield from ((TRANSPORTS, f"the scheme of {where}", name) for name, where in schemes.items())
 
@@ -235,6 +285,7 @@ def _named(values: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
 RAFT: Final[Sequence[Rule]] = (_a_late_heartbeat_costs_no_election, _the_largest_command_fits_the_window)
 LINK: Final[Sequence[Rule]] = (_pauses_grow,)
 STORE: Final[Sequence[Rule]] = (_a_store_on_disk_has_a_path,)
+TLS: Final[Sequence[Rule]] = (_a_certificate_comes_with_its_key, _somebody_vouches_for_the_others)
 MEMBER: Final[Sequence[Rule]] = (_a_member_has_a_proper_id, _a_member_has_proper_addresses)
 CLUSTER: Final[Sequence[Rule]] = (
     _the_node_has_a_proper_id,
@@ -242,6 +293,7 @@ CLUSTER: Final[Sequence[Rule]] = (
     _no_two_members_share_an_id,
     _the_node_is_a_member,
     _somebody_may_vote,
+    _the_members_fit_a_message,
 )
 WIRED: Final[Sequence[Rule]] = (
     *CLUSTER,
@@ -250,4 +302,5 @@ WIRED: Final[Sequence[Rule]] = (
     _no_two_members_share_an_address,
     _some_codec_is_offered,
     _the_largest_call_fits_a_frame,
+    _tls_has_certificates,
 )

@@ -13,6 +13,7 @@ give instead. Nothing here imports a plug-in: which names are installed is passe
 """
 
 from collections.abc import Collection, Mapping
+from enum import StrEnum
 from inspect import cleandoc
 from typing import Annotated, Any, Final
 
@@ -22,6 +23,7 @@ from msgspec import Meta, Struct, field
 from raftsdk.config import rules
 from raftsdk.config.reading import Reader, Rules, merge, read_text
 from raftsdk.errors import ConfigError
+from raftsdk.messages import MAX_ENTRIES
 from raftsdk.types import Member, NodeId
 
 KIB = 1024
@@ -66,7 +68,9 @@ class RaftConfig(_Settings, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     max_batch_bytes: Annotated[int, _at_least_1("Commands in one AppendEntries call, unless one alone is larger.")] = (
         MIB
     )
-    max_batch_entries: Annotated[int, _at_least_1("Entries in one AppendEntries call.")] = 4096
+    max_batch_entries: Annotated[int, Meta(ge=1, le=MAX_ENTRIES, description="Entries in one AppendEntries call.")] = (
+        4096
+    )
     max_uncommitted_bytes: Annotated[int, _at_least_1("Proposed and not yet committed; more is refused.")] = 64 * MIB
     max_command_bytes: Annotated[int, _at_least_1("The largest command that is accepted.")] = 4 * MIB
     max_pending_proposals: Annotated[int, _at_least_1("Proposals waiting for their result; more is refused.")] = 65_536
@@ -90,6 +94,29 @@ class LinkConfig(_Settings, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     max_half_open_connections: Annotated[int, _at_least_1("Accepted and not through the hello yet.")] = 64
     max_calls_per_connection: Annotated[int, _at_least_1("Requests of one connection without an answer yet.")] = 4_096
     idle_timeout_ms: Annotated[int, _at_least_1("From one whole frame of an accepted connection to the next.")] = 60_000
+
+
+class Clients(StrEnum):
+    """Who may use the client plane of a node that listens with TLS."""
+
+    CERTIFICATE = "certificate"
+    ANYONE = "anyone"
+
+
+class TlsConfig(_Settings, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """With what a node proves who it is, and whom it believes. Files are in PEM, and read again when they change."""
+
+    certificate: Annotated[
+        str, Meta(description="File with this node's certificate, those that vouch for it behind it.")
+    ] = ""
+    key: Annotated[str, Meta(description="File with the private key of that certificate, without a passphrase.")] = ""
+    authorities: Annotated[
+        str, Meta(description="File with the certificates of those who may vouch for nodes and clients.")
+    ] = ""
+    clients: Annotated[
+        Clients, Meta(description="Who may ask as a client: whoever has a certificate, or anyone (browsers).")
+    ] = Clients.CERTIFICATE
+    expiry_warning_days: Annotated[int, _at_least_1("How long before the certificate runs out it is warned of.")] = 14
 
 
 class StorageConfig(_Settings, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -129,6 +156,9 @@ class NodeConfig(MemberConfig, frozen=True, kw_only=True, forbid_unknown_fields=
         tuple[str, ...], Meta(description="Names of transports. Default: the ones the addresses' schemes name.")
     ] = ()
     link: Annotated[LinkConfig, Meta(description="How connections behave.")] = field(default_factory=LinkConfig)
+    tls: Annotated[TlsConfig, Meta(description="Certificates, for addresses that ask for TLS: tcp+tls://, wss://.")] = (
+        field(default_factory=TlsConfig)
+    )
 
     def listen_addresses(self) -> tuple[str, ...]:
         """Where this node accepts connections."""
@@ -139,6 +169,7 @@ _RULES: Final[Rules] = {
     RaftConfig: rules.RAFT,
     LinkConfig: rules.LINK,
     StorageConfig: rules.STORE,
+    TlsConfig: rules.TLS,
     Member: rules.MEMBER,
     MemberConfig: rules.CLUSTER,
     NodeConfig: rules.WIRED,

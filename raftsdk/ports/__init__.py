@@ -1,4 +1,4 @@
-"""What the world must provide: five small interfaces with long contracts, and nothing that runs.
+"""What the world must provide: six small interfaces with long contracts, and nothing that runs.
 
 Each contract answers the same questions: may it block, raise, reorder, repeat, be called twice, be cancelled. Each
 has a suite in `raftsdk.testing` that a third party's implementation can be run against.
@@ -10,6 +10,7 @@ later version adds methods, and says what their absence means.
 from typing import Final
 
 from raftsdk.ports.codec import Codec
+from raftsdk.ports.credentials import Credentials
 from raftsdk.ports.network import LinkStatus, RaftHandler, RaftNetwork
 from raftsdk.ports.state_machine import StateMachine
 from raftsdk.ports.storage import Storage
@@ -23,6 +24,7 @@ __all__ = [
     "FRAME_HEADER_BYTES",
     "Codec",
     "Connection",
+    "Credentials",
     "LinkStatus",
     "Listener",
     "RaftHandler",

@@ -17,6 +17,10 @@ class Connection(Protocol):
     *End.* After an end (theirs, ours, or the network's) `read` returns `[]` for ever, and `write` drops silently: a
     writer learns of the end from its reader, in one place.
     *Thread.* Used from one event loop only. `read` is awaited by one task at a time; cancelling it loses no frame.
+    *Identity.* A connection whose transport can tell who is there (TLS) has one attribute more, `certified_names`, a
+    `frozenset[str] | None`: the names its other side has proven, none of them as long as it has proven nothing. None,
+    and a connection without the attribute, stand for a transport that authenticates nobody. Settled by the time the
+    first `read` returns.
     """
 
     remote: str
@@ -45,6 +49,10 @@ class Connection(Protocol):
         Raises `WireError` once, with reason `"oversize"`, when the other side declared a body over `max_frame_bytes`;
         the connection is closed by then, and whole frames that came before were handed out first. A reader that stops
         reading makes the transport stop receiving: unread bytes are bounded by about one frame plus one receive buffer.
+
+        Where a transport shakes hands before the first frame (TLS, WebSocket), an accepted connection waits for that
+        here, and raises `WireError`, with a reason of the transport's, when nothing comes of it. So whoever reads the
+        first frame within a time limit has bounded the handshake, too.
         """
         ...
 
@@ -84,15 +92,17 @@ class Transport(Protocol):
     """The URL schemes it understands: `("tcp", "unix")`."""
 
     async def connect(self, address: str) -> Connection:
-        """A new connection. Raises `Unreachable` when there is none to be had; the caller brings the deadline and may
-        cancel. Raises `ValueError` for an address it does not understand.
+        """A new connection, its handshake done. Raises `Unreachable` when there is none to be had, and `WireError`
+        when somebody answers who breaks the rules before any frame could pass (a certificate that is refused). The
+        caller brings the deadline and may cancel. Raises `ValueError` for an address it does not understand.
         """
         ...
 
     async def listen(self, address: str, on_connection: OnConnection) -> Listener:
         """Accept at `address` until the listener is closed.
 
-        `on_connection` runs as a task for each connection, which is closed when it returns or raises. Raises `OSError`
-        when the address cannot be had, `ValueError` when it makes no sense.
+        `on_connection` runs as a task for each connection, from the moment that it is accepted, and the connection is
+        closed when it returns or raises. Raises `OSError` when the address cannot be had, `ValueError` when it makes no
+        sense.
         """
         ...

@@ -14,6 +14,8 @@ from raftsdk.errors import NodeStopped, RaftError
 from raftsdk.messages import (
     AppendEntriesRequest,
     Consistency,
+    ErrorCode,
+    ErrorResponse,
     PeerStatus,
     ProposeRequest,
     ProposeResponse,
@@ -22,6 +24,7 @@ from raftsdk.messages import (
     Request,
     RequestVoteRequest,
     Response,
+    StatusRequest,
     StatusResponse,
     error_response,
 )
@@ -214,8 +217,10 @@ class RaftNode(Handler):
             elif isinstance(request, QueryRequest):
                 result = self._query(request.query)
                 reply(QueryResponse(applied_index=self._applier.applied_index, result=result))
-            else:
+            elif isinstance(request, StatusRequest):
                 reply(self.status())
+            else:
+                reply(ErrorResponse(code=ErrorCode.UNSUPPORTED, message="this node takes no snapshots or transfers"))
         except RaftError as error:
             reply(error_response(error))
 

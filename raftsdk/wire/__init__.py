@@ -6,6 +6,7 @@
     session · server      the side that accepts: requests over one connection · hello, limits, everybody
     rpc                   both together: the `RaftNetwork`
     endpoint, violations  what all connections of a node share
+    tls, certificates     whom to believe and what to show, from files that change while a node runs
 
 Whoever breaks the rules of the wire (a frame that is none, a kind that is out of place, a limit passed) loses the
 connection, is counted by reason, and is logged once a second. Whoever asks by the rules for what is not to be had (an

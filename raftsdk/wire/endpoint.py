@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from raftsdk.config import LinkConfig, scheme
 from raftsdk.errors import ConfigError
-from raftsdk.ports import Codec, Transport
+from raftsdk.ports import Codec, Connection, Transport
 from raftsdk.types import Identity
 from raftsdk.wire.hello import Terms
 from raftsdk.wire.violations import Violations
@@ -63,6 +63,14 @@ class Endpoint:
             except ValueError as error:
                 found.append(str(error))
         return found
+
+
+def certified_names(connection: Connection) -> frozenset[str] | None:
+    """The names that the other side of `connection` has proven; None when its transport authenticates nobody, as those
+    do that know nothing of it.
+    """
+    names: frozenset[str] | None = getattr(connection, "certified_names", None)
+    return names
 
 
 def _repeated(what: str, names: list[str]) -> list[str]:

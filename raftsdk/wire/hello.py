@@ -5,6 +5,7 @@ named reason. Both are JSON, whatever codec follows, in a frame of version 1, wh
 that share nothing else still understand why.
 """
 
+import json
 from collections.abc import Sequence
 from typing import Annotated, Final, Literal, TypeAlias
 
@@ -12,16 +13,20 @@ import msgspec
 from msgspec import Meta, Struct
 
 from raftsdk.errors import Refused, WireError
-from raftsdk.types import Identity, is_identifier
+from raftsdk.messages import ErrorCode
+from raftsdk.types import Identity, NodeId, is_identifier
 
 Role: TypeAlias = Literal["peer", "client"]
 
 # What a stranger may make us read: short names from a small alphabet, and few of them.
-_Name: TypeAlias = Annotated[str, Meta(max_length=32, pattern="^[a-z0-9][a-z0-9._-]*$")]
+_Name: TypeAlias = Annotated[str, Meta(max_length=32, pattern=r"^[a-z0-9][a-z0-9._-]*\Z")]
 _Names: TypeAlias = Annotated[list[_Name], Meta(max_length=16)]
 _Id: TypeAlias = Annotated[str, Meta(max_length=128)]
 _U32: TypeAlias = Annotated[int, Meta(ge=1, le=2**32 - 1)]
 _Version: TypeAlias = Annotated[int, Meta(ge=0, le=255)]
+
+_MAX_QUOTE_CHARS: Final = 300
+_MAX_LISTED_NAMES: Final = 5
 
 
 class ProtocolRange(Struct, frozen=True):
@@ -91,24 +96,42 @@ encode_hello: Final = msgspec.json.Encoder().encode
 def decode_hello(body: memoryview) -> Hello:
     """The hello in `body`. Raises `WireError("bad_hello")`, and nothing else, whatever the bytes."""
     try:
-        return _hello_decoder.decode(body)
-    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
-        raise WireError("bad_hello", f"not a hello: {error}") from None
+        hello = _hello_decoder.decode(body)
+        _refuse_repeated_names(body)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise WireError("bad_hello", f"not a hello: {str(error)[:_MAX_QUOTE_CHARS]}") from None
+    return hello
 
 
 def decode_answer(body: memoryview) -> HelloAnswer:
     """The answer in `body`. Raises `WireError("bad_answer")`, and nothing else, whatever the bytes."""
     try:
-        return _answer_decoder.decode(body)
-    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
-        raise WireError("bad_answer", f"not an answer to a hello: {error}") from None
+        answer = _answer_decoder.decode(body)
+        _refuse_repeated_names(body)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise WireError("bad_answer", f"not an answer to a hello: {str(error)[:_MAX_QUOTE_CHARS]}") from None
+    return answer
+
+
+def _refuse_repeated_names(body: memoryview) -> None:
+    """Raise `ValueError` for a name that occurs twice in one object: of two values the typed decoder takes the last in
+    silence, and another implementation the first.
+    """
+    json.loads(bytes(body), object_pairs_hook=_refuse_repeated)
+
+
+def _refuse_repeated(pairs: list[tuple[str, object]]) -> None:
+    if len({name for name, _ in pairs}) < len(pairs):
+        raise ValueError("a name occurs twice in one object")
 
 
 # -- the listener's side
 
 
-def negotiate(hello: Hello, mine: Terms) -> HelloAnswer:
+def negotiate(hello: Hello, mine: Terms, certified_names: frozenset[str] | None = None) -> HelloAnswer:
     """The listener's answer to `hello`: the highest common version, the codec both like best, the smaller frame limit.
+
+    `certified_names` are those the dialer has proven (see `ports.Connection`); None leaves its word for who it is.
 
     >>> def terms(node_id, *codecs):
     ...     identity = Identity(cluster_id="c", node_id=node_id)
@@ -116,7 +139,7 @@ def negotiate(hello: Hello, mine: Terms) -> HelloAnswer:
     >>> negotiate(make_hello(terms("n1", "json", "msgpack"), "peer", "n2"), terms("n2", "msgpack", "json")).codec
     'msgpack'
     """
-    return _refusal(hello, mine) or HelloAccepted(
+    return _refusal(hello, mine, certified_names) or HelloAccepted(
         version=min(hello.protocol.max, mine.protocol.max),
         codec=_preferred(hello.codecs, mine.codecs),
         max_frame_bytes=min(hello.max_frame_bytes, mine.max_frame_bytes),
@@ -127,7 +150,7 @@ def negotiate(hello: Hello, mine: Terms) -> HelloAnswer:
     )
 
 
-def _refusal(hello: Hello, mine: Terms) -> HelloRefused | None:
+def _refusal(hello: Hello, mine: Terms, certified_names: frozenset[str] | None) -> HelloRefused | None:
     ours, theirs = mine.protocol, hello.protocol
     if max(ours.min, theirs.min) > min(ours.max, theirs.max):
         return HelloRefused(
@@ -135,17 +158,20 @@ def _refusal(hello: Hello, mine: Terms) -> HelloRefused | None:
             message=f"you speak versions {theirs.min} to {theirs.max}, this node {ours.min} to {ours.max}",
             protocol=ours,
         )
-    found = _identity_refusal(hello, mine.identity)
+    found = _identity_refusal(hello, mine.identity, certified_names)
     if found is None and not set(hello.codecs).intersection(mine.codecs):
         found = "no_common_codec", f"you speak {', '.join(hello.codecs) or 'none'}; this node {', '.join(mine.codecs)}"
     return HelloRefused(code=found[0], message=found[1], protocol=ours) if found else None
 
 
-def _identity_refusal(hello: Hello, mine: Identity) -> tuple[str, str] | None:
+def _identity_refusal(hello: Hello, mine: Identity, certified_names: frozenset[str] | None) -> tuple[str, str] | None:
     for field in ("cluster_id", "node_id", "target_id"):
         value = getattr(hello, field)
         if not is_identifier(value) and (value or hello.role == "peer"):
             return "bad_hello", f"{field} is not an id (1 to 128 of letters, digits, '.', '_', '-')"
+    if certified_names is not None and hello.node_id and hello.node_id not in certified_names:
+        certified = listed(certified_names)
+        return ErrorCode.WRONG_IDENTITY, f"you call yourself {hello.node_id}; your certificate is that of {certified}"
     if hello.cluster_id and hello.cluster_id != mine.cluster_id:
         return "wrong_cluster", f"you belong to cluster {hello.cluster_id}, this node to {mine.cluster_id}"
     if hello.target_id and hello.target_id != mine.node_id:
@@ -160,7 +186,20 @@ def _preferred(theirs: Sequence[str], ours: Sequence[str]) -> str:
     return min((name for name in ours if name in theirs), key=lambda name: ours.index(name) + theirs.index(name))
 
 
+def listed(names: frozenset[str]) -> str:
+    """Names from a certificate as a sentence may have them: not all, if somebody was certified as a hundred."""
+    return ", ".join(sorted(names)[:_MAX_LISTED_NAMES])[:_MAX_QUOTE_CHARS] or "nobody"
+
+
 # -- the dialer's side
+
+
+def check_certificate(node_id: NodeId, certified_names: frozenset[str] | None) -> None:
+    """Raise `WireError("wrong_identity")` when the listener has proven names, and `node_id` is not among them."""
+    if certified_names is not None and node_id not in certified_names:
+        raise WireError(
+            ErrorCode.WRONG_IDENTITY, f"{node_id} is expected, and the certificate is that of {listed(certified_names)}"
+        )
 
 
 def make_hello(mine: Terms, role: Role, target_id: str) -> Hello:
@@ -189,9 +228,10 @@ def accepted(answer: HelloAnswer, hello: Hello) -> HelloAccepted:
         and answer.codec in hello.codecs
         and answer.max_frame_bytes <= hello.max_frame_bytes
         and answer.compression in ("", *hello.compression)
+        and set(answer.features) <= set(hello.features)
         and hello.cluster_id in ("", answer.cluster_id)
         and hello.target_id in ("", answer.node_id)
     )
     if not on_offer:
-        raise WireError("bad_answer", f"the answer chose what the hello did not offer: {answer}")
+        raise WireError("bad_answer", f"it chose what the hello did not offer: {str(answer)[:_MAX_QUOTE_CHARS]}")
     return answer

@@ -4,17 +4,28 @@ import asyncio
 import logging
 import math
 from collections.abc import Sequence
+from typing import Final
 
 from raftsdk.config import scheme
 from raftsdk.errors import Unreachable, WireError
 from raftsdk.messages import Request, Response
 from raftsdk.ports import Connection, LinkStatus
 from raftsdk.wire.channel import Bodies, Channel
-from raftsdk.wire.endpoint import Endpoint
+from raftsdk.wire.endpoint import Endpoint, certified_names
 from raftsdk.wire.frame import Flags, WireKind, encode_frame, parse_frame
-from raftsdk.wire.hello import HelloAccepted, Role, accepted, decode_answer, encode_hello, make_hello
+from raftsdk.wire.hello import (
+    HelloAccepted,
+    Role,
+    accepted,
+    check_certificate,
+    decode_answer,
+    encode_hello,
+    make_hello,
+)
 
 logger = logging.getLogger("raftsdk.wire")
+
+_MAX_LOGGED_CHARS: Final = 500
 
 
 class Link:
@@ -124,15 +135,16 @@ class Link:
         return (loop.time() - self._connected_at) * 1000 >= self._endpoint.config.reconnect_max_ms
 
     async def _connect_and_serve(self, address: str) -> None:
-        connection = await self._connect(address)
         try:
-            answer = await self._agree(connection)
-            await self._serve(connection, answer, address)
+            connection = await self._connect(address)
+            try:
+                answer = await self._agree(connection)
+                await self._serve(connection, answer, address)
+            finally:
+                connection.abort()
         except WireError as fault:
-            self._endpoint.violations.note(connection.remote, fault)
+            self._endpoint.violations.note(address, fault)
             raise
-        finally:
-            connection.abort()
 
     async def _connect(self, address: str) -> Connection:
         transport = self._endpoint.transport_for(address)
@@ -146,6 +158,9 @@ class Link:
     async def _agree(self, connection: Connection) -> HelloAccepted:
         """Say hello, and return what was agreed. One time limit for all of it."""
         config = self._endpoint.config
+        names = certified_names(connection)
+        if self._hello.target_id:
+            check_certificate(self._hello.target_id, names)
         connection.max_frame_bytes = config.max_hello_bytes
         connection.write((encode_frame(WireKind.HELLO, 0, 0, encode_hello(self._hello)),))
         try:
@@ -159,7 +174,9 @@ class Link:
         frame = parse_frame(received[0])
         if (frame.kind, frame.flags, len(received)) != (WireKind.HELLO_ANSWER, Flags.RESPONSE, 1):
             raise WireError("unexpected_kind", f"a frame of kind {frame.kind:#04x}, where the hello's answer was due")
-        return accepted(decode_answer(frame.body), self._hello)
+        answer = accepted(decode_answer(frame.body), self._hello)
+        check_certificate(answer.node_id, names)
+        return answer
 
     async def _serve(self, connection: Connection, answer: HelloAccepted, address: str) -> None:
         channel = Channel(connection, answer, self._endpoint.codecs[answer.codec], self._bodies, self._endpoint.config)
@@ -176,5 +193,5 @@ class Link:
     def _report(self, level: int, trouble: str) -> None:
         """Remember `trouble` for those who call, and log it unless it is the same as before."""
         if trouble != self._trouble:
-            logger.log(level, "no connection to %s: %a", self._name, trouble)
+            logger.log(level, "no connection to %s: %a", self._name, trouble[:_MAX_LOGGED_CHARS])
         self._trouble = trouble

@@ -1,8 +1,9 @@
 """The `RaftNetwork` made of any codec and any transport."""
 
+import asyncio
 import random
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 from raftsdk.config import LinkConfig
 from raftsdk.errors import ConfigError, Refused, Unreachable
@@ -14,12 +15,15 @@ from raftsdk.messages import (
     RequestVoteResponse,
     Response,
 )
-from raftsdk.ports import Codec, LinkStatus, RaftHandler, Transport
+from raftsdk.ports import Codec, Credentials, LinkStatus, RaftHandler, Transport
 from raftsdk.types import Identity, NodeId
 from raftsdk.wire.channel import Bodies
 from raftsdk.wire.endpoint import Endpoint
 from raftsdk.wire.link import Link
 from raftsdk.wire.server import Server
+
+CREDENTIALS_INTERVAL_S: Final = 600
+"""Well under the hour that a warning may be late."""
 
 _Response = TypeVar("_Response", AppendEntriesResponse, RequestVoteResponse)
 
@@ -38,6 +42,9 @@ class RpcNetwork:
     found. Codecs are in order of preference; each link uses what both its ends like best. A call to a node that is not
     connected raises at once: the core repeats what is still worth asking.
 
+    `credentials`, when the transports have some, are asked now and then besides, so that they say in time what there is
+    to say: a certificate runs out also where nobody comes to be shown it.
+
     Raises `ConfigError`, with every fault, for addresses that no transport understands and for codecs or transports
     that cannot be told apart.
     """
@@ -53,6 +60,7 @@ class RpcNetwork:
         codecs: Sequence[Codec],
         transports: Sequence[Transport],
         config: LinkConfig | None = None,
+        credentials: Credentials | None = None,
         rng: random.Random | None = None,
     ) -> None:
         self._endpoint = Endpoint(
@@ -65,6 +73,8 @@ class RpcNetwork:
         self._bodies = Bodies()
         self._lanes: dict[NodeId, _Lanes] = {}
         self._server = Server(self._endpoint, known_peers=self._lanes.keys())
+        self._credentials = credentials
+        self._credentials_timer: asyncio.TimerHandle | None = None
         self._started = False
         for node_id, several in addresses.items():
             self.set_addresses(node_id, several)
@@ -95,6 +105,7 @@ class RpcNetwork:
         """Listen, and begin to connect to every node. Raises `OSError` when an address cannot be had."""
         await self._server.start(self._listen, handler)
         self._started = True
+        self._ask_credentials()
         for target in self._lanes:
             self._open(target)
 
@@ -117,6 +128,8 @@ class RpcNetwork:
 
     async def aclose(self) -> None:
         """Stop listening, end every connection; outstanding calls raise `Unreachable`. May be called twice."""
+        if self._credentials_timer is not None:
+            self._credentials_timer.cancel()
         for lanes in self._lanes.values():
             for link in lanes:
                 await link.aclose()
@@ -124,6 +137,12 @@ class RpcNetwork:
 
     def _new_link(self, target: NodeId, addresses: Sequence[str]) -> Link:
         return Link(self._endpoint, role="peer", target=target, addresses=addresses, bodies=self._bodies)
+
+    def _ask_credentials(self) -> None:
+        if self._credentials is not None:
+            self._credentials.server_context()
+            loop = asyncio.get_running_loop()
+            self._credentials_timer = loop.call_later(CREDENTIALS_INTERVAL_S, self._ask_credentials)
 
     def _open(self, target: NodeId) -> None:
         for link in self._lanes[target]:

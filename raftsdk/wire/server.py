@@ -1,16 +1,18 @@
 """Accepting connections: the hello under one time limit, and a bound on everything a stranger may take."""
 
 import asyncio
+import logging
 import sys
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 from typing import Final
 
+from raftsdk.config.rules import is_exposed
 from raftsdk.errors import WireError
 from raftsdk.messages import ErrorCode
 from raftsdk.ports import Connection, Listener, RaftHandler
 from raftsdk.types import NodeId
-from raftsdk.wire.endpoint import Endpoint
+from raftsdk.wire.endpoint import Endpoint, certified_names
 from raftsdk.wire.frame import Flags, WireKind, encode_frame, parse_frame
 from raftsdk.wire.hello import (
     Hello,
@@ -24,8 +26,13 @@ from raftsdk.wire.hello import (
 )
 from raftsdk.wire.session import Session
 
+logger = logging.getLogger("raftsdk.wire")
+
 MAX_CONNECTIONS_OF_A_PEER: Final = 4
 """Two lanes, and as many again while a peer that lost its network comes back before its old connections have ended."""
+
+_REFUSALS: Final = {"bad_version": "version_mismatch", "bad_hello": "bad_hello"}
+"""The refusal for what is no hello and yet comes from somebody who may understand why, by its `WireError` reason."""
 
 _SWEEPS_A_TIMEOUT: Final = 4
 
@@ -36,7 +43,8 @@ class Server:
     Bounds: `max_half_open_connections` without a hello (the oldest gives way: a flood of silent strangers delays an
     honest newcomer, but cannot shut it out); `max_connections` of clients and of peers nobody told us of; and
     `MAX_CONNECTIONS_OF_A_PEER` for each peer in `known_peers`, who are never crowded out by the others. A peer's
-    newest connections win, because the old ones may be dead without knowing it.
+    newest connections win, because the old ones may be dead without knowing it; but as long as it is connected with a
+    certificate, nobody speaks for it without one.
 
     A connection that brings no whole frame for `idle_timeout_ms` is closed. This is also what ends half a frame
     followed by silence; so a frame must arrive within that time, however slow the line.
@@ -65,6 +73,12 @@ class Server:
             for address in addresses:
                 transport = self._endpoint.transport_for(address)
                 self._listeners.append(await transport.listen(address, self._accept))
+                if is_exposed(address):
+                    logger.warning(
+                        "%s is open to other machines, and whoever reaches it may speak for any node: use TLS "
+                        "(tcp+tls://, wss://), or see to it that only nodes and clients of this cluster reach it",
+                        address,
+                    )
         except BaseException:
             await self.aclose()
             raise
@@ -91,8 +105,6 @@ class Server:
         try:
             if not self._closed:
                 await self._serve(connection)
-        except WireError as fault:
-            self._endpoint.violations.note(connection.remote, fault)
         finally:
             connection.abort()
             self._tasks.discard(task)
@@ -103,8 +115,7 @@ class Server:
         try:
             agreed = await self._agree(connection)
         except WireError as fault:
-            self._endpoint.violations.note(connection.remote, fault)
-            await connection.aclose()  # an abort would take the reason we gave away with it
+            await self._part(connection, fault)
             return
         finally:
             self._half_open.pop(connection, None)  # it may have given way
@@ -121,10 +132,11 @@ class Server:
         try:
             hello = _parse_hello(received)
         except WireError as fault:
-            if fault.reason == "bad_version":
-                _write_answer(connection, HelloRefused(code="version_mismatch", message=str(fault)))
+            code = _REFUSALS.get(fault.reason)
+            if code is not None:
+                _write_answer(connection, HelloRefused(code=code, message=str(fault)))
             raise
-        answer = self._judge(hello)
+        answer = self._judge(hello, certified_names(connection))
         _write_answer(connection, answer)
         if isinstance(answer, HelloRefused):
             raise WireError(answer.code, answer.message)
@@ -147,9 +159,14 @@ class Server:
             oldest.abort()
             del self._half_open[oldest]
 
-    def _judge(self, hello: Hello) -> HelloAnswer:
-        answer = negotiate(hello, self._endpoint.terms)
-        if isinstance(answer, HelloAccepted) and not self._is_known(hello.role, hello.node_id):
+    def _judge(self, hello: Hello, names: frozenset[str] | None) -> HelloAnswer:
+        answer = negotiate(hello, self._endpoint.terms, names)
+        if isinstance(answer, HelloRefused):
+            return answer
+        if names is None and any(session.certified for session in self._sessions_of(hello)):
+            why = f"{hello.node_id} is connected with a certificate, and you show none"
+            return HelloRefused(code=ErrorCode.WRONG_IDENTITY, message=why)
+        if not self._is_known(hello.role, hello.node_id):
             strangers = sum(not self._is_known(session.role, session.node_id) for session in self._sessions)
             # Half of the descriptors are for peers, files and our own dialing, however many clients there are.
             if strangers >= min(self._config.max_connections, _descriptors() // 2):
@@ -162,13 +179,13 @@ class Server:
     # -- sessions
 
     async def _run_session(self, connection: Connection, hello: Hello, answer: HelloAccepted) -> None:
-        if hello.role == "peer":
-            self._displace_oldest(hello.node_id)
+        self._displace_oldest(hello)
         session = Session(
             connection,
             answer,
             role=hello.role,
             node_id=hello.node_id,
+            certified=certified_names(connection) is not None,
             codec=self._endpoint.codecs[answer.codec],
             config=self._config,
             handler=self._handler,
@@ -176,13 +193,30 @@ class Server:
         self._sessions[session] = None
         try:
             await session.run()
+        except WireError as fault:
+            await self._part(connection, fault)
         finally:
             del self._sessions[session]
 
-    def _displace_oldest(self, node_id: NodeId) -> None:
-        sessions = [session for session in self._sessions if (session.role, session.node_id) == ("peer", node_id)]
+    async def _part(self, connection: Connection, fault: WireError) -> None:
+        """Count the fault, and close orderly: an abort would take the reason we gave (or the transport did: an alert, a
+        close code) away with it. Whoever waits for this counts as connected.
+        """
+        self._endpoint.violations.note(connection.remote, fault)
+        await connection.aclose()
+
+    def _sessions_of(self, hello: Hello) -> list[Session]:
+        """Those of the peer that says it; none for a client, whose id names nobody."""
+        return [
+            session
+            for session in self._sessions
+            if (session.role, session.node_id) == (hello.role, hello.node_id) and session.role == "peer"
+        ]
+
+    def _displace_oldest(self, hello: Hello) -> None:
+        sessions = self._sessions_of(hello)
         if len(sessions) >= MAX_CONNECTIONS_OF_A_PEER:
-            sessions[0].end(WireError("displaced", f"{node_id} has {len(sessions)} newer connections"))
+            sessions[0].end(WireError("displaced", f"{hello.node_id} has {len(sessions)} newer connections"))
 
     def _close_idle_sessions(self) -> None:
         loop = asyncio.get_running_loop()

@@ -52,6 +52,7 @@ class Session:
         *,
         role: Role,
         node_id: NodeId,
+        certified: bool,
         codec: Codec,
         config: LinkConfig,
         handler: RaftHandler,
@@ -60,6 +61,7 @@ class Session:
         self.connection = connection
         self.node_id = node_id
         self.role = role
+        self.certified = certified  # `node_id` is proven, not just said
         self._codec = codec
         self._config = config
         self._answer = answer

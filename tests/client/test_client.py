@@ -335,11 +335,21 @@ async def test_an_answer_to_another_question_is_no_answer(tmp_path: Path) -> Non
         assert await client.propose(b"b") == b"done"
 
 
-async def test_a_refusal_with_a_code_nobody_knows_is_raised_as_it_is(tmp_path: Path) -> None:
+async def test_a_question_refused_with_a_code_nobody_knows_raises_it_as_it_is(tmp_path: Path) -> None:
     server = Scripted(ErrorResponse(code="out_of_order", message="come back on Monday"))
     async with serving(tmp_path, server) as addresses, new_client(*addresses) as client:
         with pytest.raises(Refused, match="out_of_order: come back on Monday"):
+            await client.query(b"a")
+
+
+async def test_a_write_refused_with_a_code_nobody_knows_is_in_doubt_since_nobody_knows_what_it_means(
+    tmp_path: Path,
+) -> None:
+    later = ErrorResponse(code="maybe_tomorrow", message="queued")
+    async with serving(tmp_path, Scripted(later, OK)) as addresses, new_client(*addresses) as client:
+        with pytest.raises(OutcomeUnknown, match="maybe_tomorrow"):
             await client.propose(b"a")
+        assert await client.propose(b"a", idempotent=True) == b"done"
 
 
 async def test_a_server_of_another_kind_is_unreachable_and_the_next_is_asked(tmp_path: Path) -> None:

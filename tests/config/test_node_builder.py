@@ -126,7 +126,7 @@ def test_every_fault_of_every_part_is_reported_at_once(install: Install) -> None
         .cluster("a b")
         .members({"n1": "tcp://127.0.0.1:7001", "n2": ["tcp://127.0.0.1"]})
         .member("n1", "tcp://127.0.0.1:7003")
-        .codecs("msgpak", "protobuf", JsonCodec())
+        .codecs("msgpak", "asn1", JsonCodec())
         .transport("tpc")
         .storage("disk", path="data")
         .state_machine("key-values")
@@ -139,7 +139,7 @@ def test_every_fault_of_every_part_is_reported_at_once(install: Install) -> None
         'node_id is "n4", which is not among the members (n1, n2, n1): correct it, or add the member',
         'state_machine is "key-values": no state machine has that name; did you mean "key-value"?',
         'codecs[0] is "msgpak": no codec has that name; did you mean "msgpack"?',
-        'codecs[1] is "protobuf": no codec has that name; there is: json, msgpack',
+        'codecs[1] is "asn1": no codec has that name; there is: capnp, flatbuffers, json, msgpack, protobuf',
         'transports[0] is "tpc": no transport has that name; did you mean "tcp"?',
     ]
     assert found[-2] == (
@@ -187,7 +187,7 @@ def test_a_network_of_ones_own_does_not_excuse_other_faults() -> None:
 
 def test_an_address_that_no_given_transport_speaks_is_refused() -> None:
     assert faults_of(on_tcp().member("n2", "ws://127.0.0.1:7002").transport("tcp")) == [
-        'no transport given speaks "ws" (they speak tcp, unix): add one, or correct the address'
+        'no transport given speaks "ws" (they speak tcp, tcp+tls, unix): add one, or correct the address'
     ]
 
 

@@ -180,8 +180,8 @@ def test_a_member_without_an_address_is_refused() -> None:
             'codecs[1] is "msgpak": no codec has that name; did you mean "msgpack"?',
         ),
         (
-            {"codecs": ["protobuf"]},
-            'codecs[0] is "protobuf": no codec has that name; there is: json, msgpack',
+            {"codecs": ["asn1"]},
+            'codecs[0] is "asn1": no codec has that name; there is: json, msgpack',
         ),
         (
             {"codecs": ["xml"]},
@@ -205,7 +205,7 @@ def test_a_member_without_an_address_is_refused() -> None:
         ),
         (
             {"listen": ["ws://h:1"]},
-            'the scheme of listen[0] is "ws": no transport has that name; there is: tcp, unix',
+            'the scheme of listen[0] is "ws": that transport is not installed; run: pip install raftsdk-websocket',
         ),
     ],
 )
@@ -218,8 +218,14 @@ def test_an_unknown_name_is_refused_with_the_nearest_one(changes: dict[str, Any]
     [
         ({"codecs": ["json"]}, "raftsdk-json"),
         ({"codecs": ["msgpack"]}, "raftsdk-msgpack"),
+        ({"codecs": ["protobuf"]}, "raftsdk-protobuf"),
+        ({"codecs": ["capnp"]}, "raftsdk-capnp"),
+        ({"codecs": ["flatbuffers"]}, "raftsdk-flatbuffers"),
         ({"transports": ["tcp"]}, "raftsdk-tcp"),
         ({"transports": ["unix"]}, "raftsdk-tcp"),
+        ({"transports": ["tcp+tls"]}, "raftsdk-tcp"),
+        ({"transports": ["ws"]}, "raftsdk-websocket"),
+        ({"transports": ["wss"]}, "raftsdk-websocket"),
     ],
 )
 def test_a_known_name_that_is_not_installed_names_what_to_install(changes: dict[str, Any], distribution: str) -> None:
@@ -468,10 +474,13 @@ def test_merging_replaces_lists_and_merges_tables() -> None:
 
 def test_the_schema_describes_every_setting() -> None:
     definitions = schema()["$defs"]
-    assert set(definitions) == {"NodeConfig", "RaftConfig", "LinkConfig", "StorageConfig", "Member", "Suffrage"}
-    for name in ("RaftConfig", "LinkConfig", "StorageConfig", "NodeConfig"):
+    assert set(definitions) == {
+        *("NodeConfig", "RaftConfig", "LinkConfig", "StorageConfig", "TlsConfig"),
+        *("Member", "Suffrage", "Clients"),
+    }
+    for name in ("RaftConfig", "LinkConfig", "StorageConfig", "TlsConfig", "NodeConfig"):
         assert definitions[name]["additionalProperties"] is False
-    for name in set(definitions) - {"Suffrage"}:
+    for name in set(definitions) - {"Suffrage", "Clients"}:
         assert all(len(setting["description"]) > 9 for setting in definitions[name]["properties"].values())
     assert definitions["RaftConfig"]["properties"]["tick_interval_ms"] == {
         "description": "Length of a tick, the unit of time inside the algorithm.",

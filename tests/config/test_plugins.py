@@ -23,10 +23,9 @@ def fault_of(group: str, name: str) -> str:
 
 def test_what_comes_with_the_workspace_is_listed_with_its_owner() -> None:
     assert [(plugin.name, plugin.distribution) for plugin in plugins.installed(CODECS)] == [
-        ("json", "raftsdk-json"),
-        ("msgpack", "raftsdk-msgpack"),
+        (name, f"raftsdk-{name}") for name in ("capnp", "flatbuffers", "json", "msgpack", "protobuf")
     ]
-    assert plugins.names()[TRANSPORTS] == ["tcp", "unix"]
+    assert plugins.names()[TRANSPORTS] == ["memory", "tcp", "tcp+tls", "unix", "ws", "wss"]
     assert plugins.names()[STORAGE] == ["memory", "sqlite"]
 
 
@@ -46,7 +45,8 @@ def test_a_registered_class_is_loaded_and_made(install: Install) -> None:
 
 def test_a_name_nobody_registered_is_refused_with_the_nearest_one() -> None:
     assert fault_of(CODECS, "jsn") == '"jsn": no codec has that name; did you mean "json"?'
-    assert fault_of(CODECS, "protobuf") == '"protobuf": no codec has that name; there is: json, msgpack'
+    all_of_them = "capnp, flatbuffers, json, msgpack, protobuf"
+    assert fault_of(CODECS, "xml") == f'"xml": no codec has that name; there is: {all_of_them}'
 
 
 def test_an_import_path_is_a_name_like_any_other(install: Install) -> None:

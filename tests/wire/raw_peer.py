@@ -1,6 +1,7 @@
 """A stranger with a socket, who writes whatever bytes it likes; and a node for it to talk to."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, cast
@@ -141,7 +142,7 @@ class RawPeer:
             try:
                 while await self._reader.read(65_536):
                     pass
-            except ConnectionError:
+            except (ConnectionError, ssl.SSLError):
                 return
 
     def stop_receiving(self) -> None:
@@ -180,10 +181,10 @@ CLIENT: dict[str, Any] = {"role": "client", "node_id": "", "target_id": "", "clu
 
 
 @asynccontextmanager
-async def dialed(network: RpcNetwork) -> AsyncIterator[RawPeer]:
-    """A raw connection to where `network` listens."""
-    host, port = network.listening[0].removeprefix("tcp://").split(":")
-    peer = RawPeer(*await asyncio.open_connection(host, int(port)))
+async def dialed(network: RpcNetwork, place: int = 0, context: ssl.SSLContext | None = None) -> AsyncIterator[RawPeer]:
+    """A raw connection to where `network` listens; given a context, with asyncio's TLS, which is not ours."""
+    host, port = network.listening[place].partition("://")[2].split(":")
+    peer = RawPeer(*await asyncio.open_connection(host, int(port), ssl=context))
     try:
         yield peer
     finally:
@@ -191,9 +192,9 @@ async def dialed(network: RpcNetwork) -> AsyncIterator[RawPeer]:
 
 
 @asynccontextmanager
-async def greeted(network: RpcNetwork, **changes: Any) -> AsyncIterator[RawPeer]:
+async def greeted(network: RpcNetwork, place: int = 0, **changes: Any) -> AsyncIterator[RawPeer]:
     """The same, after an accepted hello."""
-    async with dialed(network) as peer:
+    async with dialed(network, place) as peer:
         answer = await peer.say_hello(**changes)
         assert answer["answer"] == "accepted", answer
         yield peer

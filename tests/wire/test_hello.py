@@ -1,5 +1,6 @@
 """The hello and its answer, without a connection."""
 
+import re
 from typing import Any
 
 import msgspec
@@ -14,6 +15,7 @@ from raftsdk.wire.hello import (
     ProtocolRange,
     Terms,
     accepted,
+    check_certificate,
     decode_answer,
     decode_hello,
     encode_hello,
@@ -147,6 +149,59 @@ def test_an_unwelcome_id_is_not_repeated_in_the_refusal() -> None:
     assert "passwd" not in refused(said(node_id="../etc/passwd"), terms()).message
 
 
+# -- certificates
+
+
+@pytest.mark.parametrize(
+    ("changes", "names"),
+    [
+        ({}, None),
+        ({}, {"n2"}),
+        ({}, {"host.example", "n2"}),
+        ({"role": "client", "node_id": ""}, set()),
+        ({"role": "client", "node_id": ""}, {"alice"}),
+        ({"role": "client", "node_id": "alice"}, {"alice"}),
+    ],
+)
+def test_whoever_has_proven_its_name_or_gives_none_as_a_client_is_let_in(
+    changes: dict[str, Any], names: set[str] | None
+) -> None:
+    assert isinstance(
+        negotiate(said(**changes), terms(), frozenset(names) if names is not None else None), HelloAccepted
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "names", "certified"),
+    [
+        ({}, set(), "nobody"),
+        ({}, {"n3"}, "n3"),
+        ({}, {"N2", "n2.example", "*"}, r"\*, N2, n2\.example"),
+        ({"role": "client", "node_id": "alice"}, set(), "nobody"),
+        ({"node_id": "n1"}, {"n2"}, "n2"),
+        ({"cluster_id": "d", "target_id": "n9"}, {"n3"}, "n3"),
+    ],
+)
+def test_whoever_has_not_is_refused_and_learns_nothing_else(
+    changes: dict[str, Any], names: set[str], certified: str
+) -> None:
+    answer = negotiate(said(**changes), terms(), frozenset(names))
+    assert isinstance(answer, HelloRefused)
+    assert answer.code == "wrong_identity"
+    assert re.fullmatch(
+        f"you call yourself {said(**changes).node_id}; your certificate is that of {certified}", answer.message
+    )
+
+
+def test_a_dialer_checks_the_name_of_the_listener_only_where_names_are_proven() -> None:
+    check_certificate("n1", None)
+    check_certificate("n1", frozenset({"n1", "n1.example"}))
+    for names in ({"n2"}, set()):
+        with pytest.raises(WireError, match=r"n1 is expected, and the certificate is that of (n2|nobody)") as caught:
+            check_certificate("n1", frozenset(names))
+        assert caught.value.reason == "wrong_identity"
+
+
 # -- bytes
 
 
@@ -184,6 +239,9 @@ def test_fields_that_a_newer_dialer_adds_are_ignored() -> None:
         hello_bytes(codecs=["json"] * 17),
         hello_bytes(codecs=["j" * 33]),
         hello_bytes(codecs=["no\nlines"]),
+        hello_bytes(codecs=["json\n"]),
+        hello_bytes().replace(b'"role"', b'"role":"peer","role"'),
+        hello_bytes(later=[{"deep": 1}]).replace(b'"deep"', b'"deep":0,"deep"'),
         hello_bytes(codecs="json"),
     ],
 )
@@ -216,6 +274,7 @@ def test_a_refusal_raises_refused_with_its_code() -> None:
         {"codec": "capnp"},
         {"max_frame_bytes": 1001},
         {"compression": "zstd"},
+        {"features": ["groups"]},
         {"cluster_id": "d"},
         {"node_id": "n3"},
     ],

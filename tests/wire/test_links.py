@@ -541,8 +541,8 @@ def test_every_fault_of_the_addresses_is_named_at_once() -> None:
     with pytest.raises(ConfigError) as caught:
         new_network("n1", listen=["http://a:1"], addresses={"n2": ["tcp://b:1", "ws://b:2"]})
     assert caught.value.faults == (
-        "no transport for 'http://a:1': there is one for tcp, unix",
-        "no transport for 'ws://b:2': there is one for tcp, unix",
+        "no transport for 'http://a:1': there is one for tcp, tcp+tls, unix",
+        "no transport for 'ws://b:2': there is one for tcp, tcp+tls, unix",
     )
 
 
@@ -552,6 +552,7 @@ def test_codecs_and_transports_that_cannot_be_told_apart_are_named() -> None:
     assert caught.value.faults == (
         "two have the codec 'json': keep one",
         "two have the scheme 'tcp': keep one",
+        "two have the scheme 'tcp+tls': keep one",
         "two have the scheme 'unix': keep one",
     )
 

@@ -16,10 +16,10 @@ from typing import Any, TypeAlias
 
 import pytest
 import uvloop
-from raftsdk_tcp import TcpTransport, listener, transport
+from raftsdk_tcp import TcpTransport, listener, streams
 from raftsdk_tcp.address import TcpAddress
-from raftsdk_tcp.connection import READ_AHEAD_BYTES, TcpConnection
-from raftsdk_tcp.transport import meets_itself
+from raftsdk_tcp.connection import READ_AHEAD_BYTES, StreamConnection
+from raftsdk_tcp.streams import meets_itself
 
 from raftsdk.errors import Unreachable, WireError
 from raftsdk.ports import Connection
@@ -88,13 +88,13 @@ async def _assert_echoed(connection: Connection) -> None:
 
 
 @asynccontextmanager
-async def _accepted_from_a_raw_socket() -> AsyncIterator[tuple[socket.socket, TcpConnection]]:
+async def _accepted_from_a_raw_socket() -> AsyncIterator[tuple[socket.socket, StreamConnection]]:
     """Both ends of a connection: a plain socket, and ours."""
     over = asyncio.Event()
-    accepted: asyncio.Future[TcpConnection] = asyncio.get_running_loop().create_future()
+    accepted: asyncio.Future[StreamConnection] = asyncio.get_running_loop().create_future()
 
     async def keep(connection: Connection) -> None:
-        assert isinstance(connection, TcpConnection)
+        assert isinstance(connection, StreamConnection)
         accepted.set_result(connection)
         await over.wait()
 
@@ -409,7 +409,7 @@ def test_a_connection_that_meets_itself_is_recognised() -> None:
 
 
 def test_a_connection_that_meets_itself_is_given_up_as_unreachable(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transport, "meets_itself", lambda _sock: True)  # The real thing takes some 28,000 attempts.
+    monkeypatch.setattr(streams, "meets_itself", lambda _sock: True)  # The real thing takes some 28,000 attempts.
 
     async def story() -> None:
         async with _echoing() as (ours, address):

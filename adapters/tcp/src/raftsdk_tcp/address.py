@@ -1,10 +1,12 @@
-"""The two kinds of address: `tcp://HOST:PORT` and `unix:///PATH`."""
+"""The kinds of address: `tcp://HOST:PORT`, `tcp+tls://HOST:PORT` and `unix:///PATH`."""
 
 import ipaddress
 import re
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-_TCP = re.compile(r"tcp://(?:\[(?P<ipv6>[^\[\]/?#\s]+)\]|(?P<host>[^\[\]/:@?#\s]+)):(?P<port>[0-9]{1,5})", re.ASCII)
+TLS_SCHEME: Final = "tcp+tls"
+
+_PLACE = re.compile(r"(?:\[(?P<ipv6>[^\[\]/?#\s]+)\]|(?P<host>[^\[\]/:@?#\s]+)):(?P<port>[0-9]{1,5})", re.ASCII)
 _MAX_PORT = 65_535
 
 
@@ -13,10 +15,11 @@ class TcpAddress(NamedTuple):
 
     host: str
     port: int
+    scheme: str = "tcp"
 
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"tcp://{host}:{self.port}"
+        return f"{self.scheme}://{host}:{self.port}"
 
 
 class UnixAddress(NamedTuple):
@@ -32,35 +35,37 @@ def parse_address(text: str) -> TcpAddress | UnixAddress:
     """What `text` stands for. Raises `ValueError`, saying what was expected.
 
     >>> parse_address("tcp://[::1]:7001")
-    TcpAddress(host='::1', port=7001)
+    TcpAddress(host='::1', port=7001, scheme='tcp')
     >>> parse_address("unix:///run/raft.sock")
     UnixAddress(path='/run/raft.sock')
     >>> parse_address("127.0.0.1:7001")
     Traceback (most recent call last):
       ...
-    ValueError: '127.0.0.1:7001' is not an address: write tcp://HOST:PORT or unix:///PATH
+    ValueError: '127.0.0.1:7001' is not an address: write tcp://HOST:PORT, tcp+tls://HOST:PORT or unix:///PATH
     """
-    if text.startswith("unix://"):
-        return _unix_address(text)
-    if text.startswith("tcp://"):
-        return _tcp_address(text)
-    raise _fault(text, "write tcp://HOST:PORT or unix:///PATH")
+    scheme, _, place = text.partition("://")
+    if scheme == "unix":
+        return _unix_address(text, place)
+    if scheme in ("tcp", TLS_SCHEME):
+        return parse_tcp_address(text, scheme, place)
+    raise _fault(text, f"write tcp://HOST:PORT, {TLS_SCHEME}://HOST:PORT or unix:///PATH")
 
 
-def _unix_address(text: str) -> UnixAddress:
-    path = text.removeprefix("unix://")
+def parse_tcp_address(text: str, scheme: str, place: str) -> TcpAddress:
+    """The host and the port in `place`, a part of the address `text`. Raises `ValueError`, saying what was expected."""
+    match = _PLACE.fullmatch(place)
+    if match is None:
+        raise _fault(text, f"write {scheme}://HOST:PORT, as in {scheme}://127.0.0.1:7001 or {scheme}://[::1]:7001")
+    if int(match["port"]) > _MAX_PORT:
+        raise _fault(text, f"the port is at most {_MAX_PORT}")
+    host = _ipv6(text, match["ipv6"]) if match["ipv6"] else _host(text, match["host"])
+    return TcpAddress(host, int(match["port"]), scheme)
+
+
+def _unix_address(text: str, path: str) -> UnixAddress:
     if not path.startswith("/") or path.endswith("/") or "\0" in path:
         raise _fault(text, "write unix:// and an absolute path to a file, as in unix:///run/raft.sock")
     return UnixAddress(path)
-
-
-def _tcp_address(text: str) -> TcpAddress:
-    match = _TCP.fullmatch(text)
-    if match is None:
-        raise _fault(text, "write tcp://HOST:PORT, as in tcp://127.0.0.1:7001 or tcp://[::1]:7001")
-    if int(match["port"]) > _MAX_PORT:
-        raise _fault(text, f"the port is at most {_MAX_PORT}")
-    return TcpAddress(_ipv6(text, match["ipv6"]) if match["ipv6"] else _host(text, match["host"]), int(match["port"]))
 
 
 def _ipv6(text: str, host: str) -> str:

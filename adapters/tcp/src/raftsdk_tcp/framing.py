@@ -1,16 +1,91 @@
-"""A stream of bytes into whole frames; sans-I/O."""
+"""How frames travel in a stream of bytes: what any way of doing it offers, and TCP's; sans-I/O."""
 
+from collections.abc import Sequence
 from io import BytesIO
 from struct import Struct
+from typing import Final, Protocol
 
 from raftsdk.errors import WireError
 from raftsdk.ports import FRAME_HEADER_BYTES
 
+FIRST_FRAME_BYTES: Final = 16 * 1024
+"""What a stranger may send before somebody decides otherwise."""
+
 _LENGTH = Struct(">I")
 
 
+class Framing(Protocol):
+    """One end of one stream, seen as bytes: frames in, bytes out, and the other way round. Touches no socket.
+
+    A `StreamConnection` owns it and uses it in this order: `open` once; `feed` for all that arrives, and after each
+    `error`, `has_replies`, `ended`; `pack` while it is `opened`; `forget` when nobody wants frames any more; `close` at
+    last. None of them raises, whatever the other side sent.
+    """
+
+    max_frame_bytes: int
+    """The longest body that is taken. May be changed at any time."""
+
+    @property
+    def opened(self) -> bool:
+        """Whether frames may pass; before that the two sides shake hands, if they do. Never becomes false again.
+
+        The `feed` that ends the handshake returns no frames: what arrived behind it is kept, because nobody has set
+        `max_frame_bytes` yet, and comes out of the next `feed`, which may be of nothing.
+        """
+        ...
+
+    @property
+    def error(self) -> WireError | None:
+        """What the other side may not do, and did; set for good, and whatever arrives after that is dropped."""
+        ...
+
+    @property
+    def ended(self) -> bool:
+        """Whether the other side has said goodbye. False while it just stops sending, where there is no such word."""
+        ...
+
+    @property
+    def certified_names(self) -> frozenset[str] | None:
+        """See `raftsdk.ports.Connection`."""
+        ...
+
+    def open(self) -> bytes:
+        """What we say before anything was heard: nothing, where the other side begins."""
+        ...
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """The whole frames that `data` completes, in order. Keeps of the rest what one frame may have."""
+        ...
+
+    @property
+    def has_replies(self) -> bool:
+        """Whether `replies` has anything to give."""
+        ...
+
+    def replies(self) -> bytes:
+        """What the stream itself wants said (answers to a handshake or a ping, why it was closed), and forget it.
+
+        Not asked for while much is unsent: what is kept until then has a bound.
+        """
+        ...
+
+    def pack(self, frames: Sequence[bytes]) -> bytes:
+        """The bytes that carry `frames`, and before them whatever has to come before them."""
+        ...
+
+    def close(self) -> bytes:
+        """Our goodbye, and before it whatever `replies` still has; after an `error` it says why. The second time there
+        is nothing left to say.
+        """
+        ...
+
+    def forget(self) -> None:
+        """Free what is kept of an incomplete frame; no frame is wanted any more. A handshake may still be ended."""
+        ...
+
+
 class FrameSplitter:
-    r"""Splits what arrives into frames by the body length that each header begins with.
+    r"""The `Framing` of TCP: one frame behind another, split by the body length that each header begins with.
 
     However the stream was cut, the same frames come out; each is a `bytes` of its own. The work is linear in the bytes
     fed, even one at a time, and what is kept is linear in them too: a list of the pieces would not be, since two bytes
@@ -26,7 +101,12 @@ class FrameSplitter:
 
     __slots__ = ("_frame", "_missing_bytes", "_start", "error", "max_frame_bytes")
 
-    def __init__(self, max_frame_bytes: int) -> None:
+    opened: Final = True
+    ended: Final = False
+    has_replies: Final = False
+    certified_names: Final = None
+
+    def __init__(self, max_frame_bytes: int = FIRST_FRAME_BYTES) -> None:
         self.max_frame_bytes = max_frame_bytes  #: The longest body allowed; judged when a header's length is complete.
         self.error: WireError | None = None  #: Set for good by a header over the limit; all that follows is dropped.
         self._start = b""  # A frame's first 0 to 3 bytes: its length is not known yet.
@@ -43,6 +123,22 @@ class FrameSplitter:
             data = self._start + data
             self._start = b""
         return self._split(data, 0, [])
+
+    def pack(self, frames: Sequence[bytes]) -> bytes:
+        """One behind another."""
+        return b"".join(frames)
+
+    def open(self) -> bytes:
+        """Nothing: both sides may begin."""
+        return b""
+
+    def replies(self) -> bytes:
+        """Nothing: only frames are said."""
+        return b""
+
+    def close(self) -> bytes:
+        """Nothing: the end of the stream says it all."""
+        return b""
 
     def forget(self) -> None:
         """Free what is kept of an incomplete frame. The stream cannot be continued after this."""

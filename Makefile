@@ -8,10 +8,10 @@ MANIFESTS := pyproject.toml $(wildcard codecs/*/pyproject.toml adapters/*/pyproj
 TYPED := raftsdk tests examples bench $(wildcard codecs/*/src codecs/*/tests adapters/*/src adapters/*/tests)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test verify fix bench
+.PHONY: help setup demo test verify fix generate fuzz bench bench-codecs
 
 help: ## list the commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: .venv/.ready ## make .venv with everything in it, raftsdk's own packages editable
 
@@ -39,6 +39,12 @@ fix: setup ## format, and fix what the linter can
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
+fuzz: setup ## a million damaged inputs for every decoder, the frames and the hellos (INPUTS=20000000 for a long run)
+	@$(BIN)/python tests/fuzz/fuzz_run.py --inputs $(or $(INPUTS),1000000)
+
 bench: setup ## side by side with PySyncObj: committed writes a second, in memory and durable
 	@$(UV) sync --quiet --inexact --all-packages --all-extras --group bench
 	@$(BIN)/python -m bench
+
+bench-codecs: setup ## the five codecs beside the bare libraries, pickle and a plain join
+	@$(BIN)/python -m bench.codecs

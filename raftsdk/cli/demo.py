@@ -8,11 +8,13 @@ import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from hashlib import sha256
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, TypeAlias
 
 import typer
 from msgspec import Struct
+from msgspec.structs import astuple
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -29,6 +31,9 @@ WRITERS = 32
 SETTLE_TIMEOUT_S = 120.0
 POLL_S = 0.05
 
+_MIXED_TRANSPORTS = ("tcp", "ws", "unix")
+_COMMON_CODEC = "json"
+
 
 class Demo(Struct, frozen=True, kw_only=True):
     """What to run."""
@@ -37,8 +42,39 @@ class Demo(Struct, frozen=True, kw_only=True):
     input: Path | None = None  #: None: the standard library's own `.py` files.
     codec: str = "msgpack"
     transport: str = "tcp"
+    mix: bool = False  #: Every node has other codecs and the next transport, of all that are installed.
     storage: str = "sqlite"
     kill_leader: bool = True
+
+    def codecs(self) -> list[str]:
+        """Those in use, as a client offers them."""
+        return sorted(plugins.names()[CODECS]) if self.mix else [self.codec]
+
+    def transports(self) -> list[str]:
+        """The schemes of the nodes' addresses, which they take in turn."""
+        return (
+            [name for name in _MIXED_TRANSPORTS if name in plugins.names()[TRANSPORTS]]
+            if self.mix
+            else [self.transport]
+        )
+
+    def codecs_of(self, number: int) -> list[str]:
+        """What node `number` offers. Mixed, two neighbours share a codec of their own, and all share the last."""
+        *others, common = sorted(self.codecs(), key=lambda name: name == _COMMON_CODEC)
+        return (
+            [*dict.fromkeys(others[place % len(others)] for place in (number, number + 1)), common]
+            if others
+            else [common]
+        )
+
+
+class LinkReport(Struct, frozen=True):
+    """How one node reaches another."""
+
+    source: str
+    target: str
+    codec: str
+    transport: str
 
 
 class Report(Struct, frozen=True, kw_only=True):
@@ -56,6 +92,7 @@ class Report(Struct, frozen=True, kw_only=True):
     transport: str
     storage: str
     elapsed_s: float
+    links: list[LinkReport]
 
     @property
     def succeeded(self) -> bool:
@@ -117,15 +154,17 @@ async def run_demo(demo: Demo, show: Show) -> Report:
         cluster = LocalCluster(
             Path(directory),
             nodes=demo.nodes,
-            transport=demo.transport,
+            transport=demo.transports(),
             storage=demo.storage,
-            settings={"codecs": [demo.codec]},
         )
+        for number, node in enumerate(cluster.nodes):
+            node.configure({"codecs": demo.codecs_of(number)})
         show("starting the nodes", 0, demo.nodes)
-        async with cluster, _client(demo, cluster.addresses) as client:
+        async with cluster, _client(demo, cluster, cluster.addresses) as client:
             run = _Run(demo, source, cluster, client, show)
             await run.replicate()
             contents = await run.settle()
+            links = await run.links()
     expected = source.digests()
     return Report(
         files=len(source.paths),
@@ -135,10 +174,11 @@ async def run_demo(demo: Demo, show: Show) -> Report:
         failover_ms=run.failover_ms,
         digests_equal=all(held == expected for held in contents),
         nodes=demo.nodes,
-        codec=demo.codec,
-        transport=demo.transport,
+        codec="mixed" if demo.mix else demo.codec,
+        transport="mixed" if demo.mix else demo.transport,
         storage=demo.storage,
         elapsed_s=round(time.monotonic() - started, 1),
+        links=links,
     )
 
 
@@ -198,7 +238,7 @@ class _Run:
     async def _leader(self) -> NodeProcess:
         while True:
             for node in self._cluster.nodes:
-                async with _client(self._demo, [node.address]) as client:
+                async with _client(self._demo, self._cluster, [node.address]) as client:
                     if (await client.status()).role == "leader":
                         return node
             await asyncio.sleep(POLL_S)
@@ -208,14 +248,31 @@ class _Run:
         try:
             async with asyncio.timeout(SETTLE_TIMEOUT_S):
                 leader = await self._leader()
-                async with _client(self._demo, [leader.address]) as client:
+                async with _client(self._demo, self._cluster, [leader.address]) as client:
                     goal = (await client.status()).commit_index
                 return await asyncio.gather(*(self._content(node, goal) for node in self._cluster.nodes))
         except TimeoutError:
             raise RaftError(f"not every node had applied everything after {SETTLE_TIMEOUT_S:g} s") from None
 
+    async def links(self) -> list[LinkReport]:
+        """Every link there is, as its dialer sees it; waits for those that are not there yet."""
+        try:
+            async with asyncio.timeout(SETTLE_TIMEOUT_S):
+                of_nodes = await asyncio.gather(*map(self._links_of, self._cluster.nodes))
+        except TimeoutError:
+            raise RaftError(f"not every node reached every other within {SETTLE_TIMEOUT_S:g} s") from None
+        return list(chain.from_iterable(of_nodes))
+
+    async def _links_of(self, node: NodeProcess) -> list[LinkReport]:
+        async with _client(self._demo, self._cluster, [node.address]) as client:
+            peers = (await client.status()).peers
+            while not all(peer.connected for peer in peers):
+                await asyncio.sleep(POLL_S)
+                peers = (await client.status()).peers
+        return [LinkReport(node.node_id, peer.node_id, peer.codec, peer.transport) for peer in peers]
+
     async def _content(self, node: NodeProcess, goal: int) -> dict[str, bytes]:
-        async with _client(self._demo, [node.address]) as client:
+        async with _client(self._demo, self._cluster, [node.address]) as client:
             while (status := await client.status()).applied_index < goal:
                 self._show(f"waiting for {node.node_id}", status.applied_index, goal)
                 await asyncio.sleep(POLL_S)
@@ -229,11 +286,11 @@ class _Run:
             return held
 
 
-def _client(demo: Demo, addresses: Sequence[str]) -> Client:
+def _client(demo: Demo, cluster: LocalCluster, addresses: Sequence[str]) -> Client:
     return Client(
         addresses,
-        codecs=[plugins.make(CODECS, demo.codec)],
-        transports=[plugins.make(TRANSPORTS, demo.transport)],
+        codecs=[plugins.make(CODECS, name) for name in demo.codecs()],
+        transports=plugins.make_transports(demo.transports(), cluster.credentials),
         timeout_ms=30_000,
     )
 
@@ -248,7 +305,10 @@ def demo(
         typer.Option("--input", metavar="DIR", exists=True, file_okay=False, help="Replicate every file below DIR."),
     ] = None,
     codec: Annotated[str, typer.Option(help="The codec between the nodes; see `raftsdk plugins`.")] = "msgpack",
-    transport: Annotated[str, typer.Option(help="tcp or unix.")] = "tcp",
+    transport: Annotated[str, typer.Option(help="The scheme of the nodes' addresses; see `raftsdk plugins`.")] = "tcp",
+    mix: Annotated[
+        bool, typer.Option("--mix", help="Nodes with different codecs and transports, of all that are installed.")
+    ] = False,
     storage: Annotated[str, typer.Option(help="sqlite or memory.")] = "sqlite",
     kill_leader: Annotated[bool, typer.Option(help="Kill the leader a third of the way, restart it later.")] = True,
     as_json: AsJson = False,
@@ -260,11 +320,21 @@ def demo(
     source, by SHA-256. With --storage memory the restarted node has forgotten its vote: good for a demo, not for a
     service.
     """
-    task = Demo(nodes=nodes, input=input_, codec=codec, transport=transport, storage=storage, kill_leader=kill_leader)
+    task = Demo(
+        nodes=nodes,
+        input=input_,
+        codec=codec,
+        transport=transport,
+        mix=mix,
+        storage=storage,
+        kill_leader=kill_leader,
+    )
     if task.kill_leader and task.nodes < 3:
         raise typer.BadParameter(f"{nodes} nodes cannot lose one and go on: give at least 3, or --no-kill-leader")
     for group, name in ((CODECS, codec), (TRANSPORTS, transport), (STORAGE, storage)):
         plugins.load(group, name)  # a wrong name is told before anything starts
+    if transport == "memory":
+        raise typer.BadParameter("the demo's nodes are processes, and memory reaches no other: name another transport")
     with Progress(*_COLUMNS, console=Console(stderr=True), transient=True) as progress:
         bar = progress.add_task("", total=None)
 
@@ -275,7 +345,9 @@ def demo(
     if as_json:
         say_json(report)
     else:
-        say_table(("", ""), [(name, str(getattr(report, name))) for name in report.__struct_fields__])
+        facts = [name for name in report.__struct_fields__ if name != "links"]
+        say_table(("", ""), [(name, str(getattr(report, name))) for name in facts])
+        say_table(("from", "to", "codec", "transport"), map(astuple, report.links))
     if not report.succeeded:
         complain(f"{report.lost} acknowledged files were lost, or the nodes differ from the source")
         sys.exit(Exit.FAILED)

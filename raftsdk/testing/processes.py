@@ -10,16 +10,25 @@ import os
 import socket
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from itertools import cycle
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from raftsdk.config import ENVIRONMENT_PREFIX
+import msgspec
+
+from raftsdk.config import ENVIRONMENT_PREFIX, TLS_SCHEMES, TlsConfig
+from raftsdk.config.reading import merge
 from raftsdk.errors import RaftError
 from raftsdk.types import NodeId
+from raftsdk.wire.tls import FileCredentials
 
 START_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 10.0
+
+CLIENT = "client"
+"""The name in the certificate of a cluster's clients."""
 
 
 class NodeDied(RaftError):
@@ -27,13 +36,23 @@ class NodeDied(RaftError):
 
 
 class NodeProcess:
-    """One node: where it is, what it was told, and its process while it runs."""
+    """One node: what it was told, and its process while it runs."""
 
-    def __init__(self, node_id: NodeId, address: str, directory: Path) -> None:
+    def __init__(self, node_id: NodeId, directory: Path) -> None:
         self.node_id = node_id
-        self.address = address
         self.directory = directory
+        self.config: dict[str, Any] = {}
         self._process: asyncio.subprocess.Process | None = None
+
+    @property
+    def addresses(self) -> list[str]:
+        """Where the members look for it, by its configuration."""
+        return next(list(member["addresses"]) for member in self.config["members"] if member["id"] == self.node_id)
+
+    @property
+    def address(self) -> str:
+        """The first of `addresses`."""
+        return self.addresses[0]
 
     @property
     def config_file(self) -> Path:
@@ -49,6 +68,12 @@ class NodeProcess:
     def running(self) -> bool:
         """Whether the process is there (a paused one is)."""
         return self._process is not None and self._process.returncode is None
+
+    def configure(self, settings: Mapping[str, Any]) -> None:
+        """Merge `settings` into the node's configuration; they hold from its next start on."""
+        self.config = merge(self.config, settings)
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self.config_file.write_text(to_toml(self.config), encoding="utf-8")
 
     async def start(self) -> None:
         """Start the process and wait until it listens. Raises `NodeDied` when it does not come to that."""
@@ -97,8 +122,10 @@ class NodeProcess:
 class LocalCluster:
     """`nodes` processes named n1, n2, … whose files lie below `directory`.
 
-    `settings` are merged into every node's configuration: `{"codecs": ["json"], "raft": {"tick_interval_ms": 10}}`.
-    `transport` is `"tcp"` (ports the system chooses) or `"unix"` (sockets below `directory`).
+    `settings` are merged into every node's configuration: `{"codecs": ["json"], "raft": {"tick_interval_ms": 10}}`;
+    `NodeProcess.configure` is for those of one node. `transport` is the scheme of the nodes' addresses, or several that
+    they take in turn: `"unix"` (sockets below `directory`), or any that goes by host and port (the system chooses it).
+    Where one of them is TLS, everybody gets a certificate from an authority below `directory`.
     """
 
     def __init__(
@@ -106,28 +133,32 @@ class LocalCluster:
         directory: Path,
         *,
         nodes: int = 3,
-        transport: str = "tcp",
+        transport: str | Sequence[str] = "tcp",
         storage: str = "sqlite",
         state_machine: str = "key-value",
         settings: Mapping[str, Any] | None = None,
     ) -> None:
         ids = [f"n{number}" for number in range(1, nodes + 1)]
-        addresses = _free_addresses(directory, ids, transport)
+        schemes = [transport] if isinstance(transport, str) else transport
+        addresses = free_addresses(directory, dict(zip(ids, cycle(schemes), strict=False)))
         self.cluster_id = "local"
-        self.nodes = [NodeProcess(i, addresses[i], directory / i) for i in ids]
+        self.nodes = [NodeProcess(i, directory / i) for i in ids]
+        members = [{"id": i, "addresses": [addresses[i]]} for i in ids]
+        tls = _issue_certificates(directory, [*ids, CLIENT]) if TLS_SCHEMES & set(schemes) else {}
+        self.credentials = FileCredentials(tls[CLIENT]) if tls else None  #: For whoever dials the nodes.
         for node in self.nodes:
-            node.directory.mkdir(parents=True, exist_ok=True)
-            config = {
-                "node_id": node.node_id,
-                "cluster_id": self.cluster_id,
-                "state_machine": state_machine,
-                **(settings or {}),
-                "storage": {"kind": storage, "path": str(node.directory / "data")}
-                if storage != "memory"
-                else {"kind": storage},
-                "members": [{"id": i, "addresses": [addresses[i]]} for i in ids],
-            }
-            node.config_file.write_text(to_toml(config), encoding="utf-8")
+            path = {} if storage == "memory" else {"path": str(node.directory / "data")}
+            node.configure(
+                {
+                    "node_id": node.node_id,
+                    "cluster_id": self.cluster_id,
+                    "state_machine": state_machine,
+                    **(settings or {}),
+                    "storage": {"kind": storage, **path},
+                    "members": members,
+                    **({"tls": msgspec.to_builtins(tls[node.node_id])} if tls else {}),
+                }
+            )
 
     @property
     def addresses(self) -> list[str]:
@@ -159,6 +190,21 @@ class LocalCluster:
         await asyncio.gather(*(node.stop() for node in self.nodes))
 
 
+def _issue_certificates(directory: Path, names: Sequence[str]) -> dict[str, TlsConfig]:
+    """What each shows, and whom it believes."""
+    from raftsdk.testing.certificates import (
+        Authority,  # its library is an extra, which clusters without TLS do not need
+    )
+
+    directory.mkdir(parents=True, exist_ok=True)
+    authority = Authority(directory)
+    issued = {name: authority.issue(name) for name in names}
+    return {
+        name: TlsConfig(certificate=str(own.certificate), key=str(own.key), authorities=str(authority.certificate))
+        for name, own in issued.items()
+    }
+
+
 def to_toml(config: Mapping[str, Any]) -> str:
     """`config` as TOML: texts, numbers, booleans, lists, tables. (The standard library only reads it.)
 
@@ -177,14 +223,19 @@ def _value(value: Any) -> str:
     return json.dumps(value)  # texts, numbers and booleans are written alike in both
 
 
-def _free_addresses(directory: Path, ids: Sequence[NodeId], transport: str) -> dict[NodeId, str]:
-    if transport == "unix":
-        return {i: f"unix://{directory / i}.sock" for i in ids}
+def free_addresses(directory: Path, schemes: Mapping[NodeId, str]) -> dict[NodeId, str]:
+    """An address of that scheme for each node, where nobody listens now."""
     # All sockets are open at once, so that the ports differ. Another process may take one before its node does; the
     # node then says so and does not start.
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in ids]
-    try:
-        return {i: f"{transport}://127.0.0.1:{s.getsockname()[1]}" for i, s in zip(ids, sockets, strict=True)}
-    finally:
-        for open_socket in sockets:
-            open_socket.close()
+    with ExitStack() as open_sockets:
+        return {
+            node_id: f"unix://{directory / node_id}.sock"
+            if scheme == "unix"
+            else f"{scheme}://127.0.0.1:{_free_port(open_sockets)}"
+            for node_id, scheme in schemes.items()
+        }
+
+
+def _free_port(open_sockets: ExitStack) -> int:
+    port: int = open_sockets.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1]
+    return port

@@ -11,6 +11,7 @@ import sys
 import time
 from base64 import b64decode
 from collections.abc import Callable, Iterator
+from itertools import permutations
 from pathlib import Path
 from typing import TypeAlias
 
@@ -69,14 +70,27 @@ def files(tmp_path: Path) -> Path:
 # -- demo
 
 
-@pytest.mark.parametrize("storage", ["sqlite", "memory"])
-@pytest.mark.parametrize("codec", ["json", "msgpack"])
-def test_the_demo_loses_nothing_when_its_leader_is_killed(files: Path, codec: str, storage: str) -> None:
-    done = demo("--json", "--input", str(files), "--codec", codec, "--storage", storage)
+@pytest.mark.parametrize(
+    ("codec", "transport", "storage"),
+    [
+        ("json", "tcp", "sqlite"),
+        ("msgpack", "unix", "memory"),
+        ("protobuf", "ws", "sqlite"),
+        ("capnp", "tcp+tls", "sqlite"),
+        ("flatbuffers", "wss", "memory"),
+    ],
+)
+def test_the_demo_loses_nothing_when_its_leader_is_killed(
+    files: Path, codec: str, transport: str, storage: str
+) -> None:
+    done = demo("--json", "--input", str(files), "--codec", codec, "--transport", transport, "--storage", storage)
     assert done.returncode == 0, done.stderr.decode()
     report = json.loads(done.stdout)
     assert report.pop("failover_ms") > 0
     assert report.pop("elapsed_s") > 0
+    links = report.pop("links")
+    assert {(link["source"], link["target"]) for link in links} == set(permutations(["n1", "n2", "n3"], 2))
+    assert {(link["codec"], link["transport"]) for link in links} == {(codec, transport)}
     assert report == {
         "files": 62,
         "bytes": sum(path.stat().st_size for path in files.rglob("*") if path.is_file()),
@@ -85,9 +99,26 @@ def test_the_demo_loses_nothing_when_its_leader_is_killed(files: Path, codec: st
         "digests_equal": True,
         "nodes": 3,
         "codec": codec,
-        "transport": "tcp",
+        "transport": transport,
         "storage": storage,
     }
+
+
+def test_a_mixed_demo_has_a_codec_for_every_two_nodes_and_a_transport_for_every_node(files: Path) -> None:
+    done = demo("--json", "--input", str(files), "--mix")
+    assert done.returncode == 0, done.stderr.decode()
+    report = json.loads(done.stdout)
+    assert (report["lost"], report["digests_equal"], report["codec"]) == (0, True, "mixed")
+    transports = {link["target"]: link["transport"] for link in report["links"]}
+    assert transports == {"n1": "tcp", "n2": "ws", "n3": "unix"}
+    codecs = {frozenset((link["source"], link["target"])): link["codec"] for link in report["links"]}
+    assert len(report["links"]) == 6
+    assert sorted(codecs.values()) == ["flatbuffers", "json", "msgpack"]
+
+
+def test_a_demo_in_memory_alone_is_refused() -> None:
+    done = demo("--transport", "memory")
+    assert (done.returncode, b"name another transport" in done.stderr) == (2, True)
 
 
 def test_the_demo_prints_a_table_and_may_leave_its_leader_alone(files: Path) -> None:

@@ -51,7 +51,20 @@ def test_the_script_and_the_module_are_the_same_command() -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["", "demo", "node", "status", "kv put", "kv get", "kv list", "plugins", "config schema", "config check"]
+    "command",
+    [
+        "",
+        "demo",
+        "node",
+        "status",
+        "kv put",
+        "kv get",
+        "kv list",
+        "plugins",
+        "config schema",
+        "config check",
+        "wire decode",
+    ],
 )
 def test_the_help_of_every_command_names_every_exit_code_and_json(command: str) -> None:
     done = raftsdk(*command.split(), "--help")

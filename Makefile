@@ -39,6 +39,11 @@ fix: setup ## format, and fix what the linter can
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
+generate: setup ## the generated code and the missing vectors; what is there already comes out the same
+	@$(BIN)/python -m grpc_tools.protoc -I codecs/protobuf/src --python_out=codecs/protobuf/src \
+		--pyi_out=codecs/protobuf/src raftsdk_protobuf/raft.proto
+	@$(BIN)/python spec/make_vectors.py
+
 fuzz: setup ## a million damaged inputs for every decoder, the frames and the hellos (INPUTS=20000000 for a long run)
 	@$(BIN)/python tests/fuzz/fuzz_run.py --inputs $(or $(INPUTS),1000000)
 

@@ -35,6 +35,7 @@ from capnp_by_hand import (
 )
 from raftsdk_capnp import CapnpCodec
 from raftsdk_capnp.framing import MAX_SEGMENTS
+from raftsdk_capnp.texts import MAX_TEXT_BYTES
 
 from raftsdk.errors import DecodeError
 from raftsdk.messages import (
@@ -43,6 +44,7 @@ from raftsdk.messages import (
     MAX_MEMBERS,
     MESSAGE_KINDS,
     MESSAGE_TYPES,
+    ErrorResponse,
     Message,
     MessageKind,
     ProposeRequest,
@@ -259,8 +261,23 @@ def test_a_list_beyond_its_ceiling_or_of_nothing_is_refused(what: str) -> None:
     ids=range(18),
 )
 def test_what_is_no_id_is_refused_as_a_leader(leader: Target) -> None:
-    """A text without its zero byte and with a last byte that is not ASCII ended the process before pycapnp 2.2.4."""
+    """A text without its zero byte and with a last byte that is not ASCII ended the process before pycapnp 2.2.4,
+    which is not asked to read texts any more.
+    """
     assert refusal(APPEND, batch(NULL, leader=leader)).startswith("AppendEntriesRequest.leader_id: ")
+
+
+def test_texts_are_refused_once_they_add_up_to_more_than_a_message_may_have() -> None:
+    half = "é" * (MAX_TEXT_BYTES // 4)
+    for message_text, addresses in ((half * 2, [""]), ("", [half * 2]), (half, ["", half]), ("a" * 65_530, ["é"] * 3)):
+        encoded = rooted(struct_of(bytes(8), NULL, text(message_text), NULL, pointers_to(*map(text, addresses))))
+        decoded = ErrorResponse(code="", message=message_text, leader_addresses=addresses)
+        assert CODEC.decode(ERROR, encoded) == decoded
+        one_more = pointers_to(*map(text, [*addresses, "a"]))
+        too_long = rooted(struct_of(bytes(8), NULL, text(message_text), NULL, one_more))
+        assert refusal(ERROR, too_long) == (
+            "ErrorResponse.leader_addresses: the texts of a message have at most 65536 bytes, and these have more"
+        )
 
 
 @pytest.mark.parametrize("name", ["observer", "VOTER", "voter\0", " voter"])

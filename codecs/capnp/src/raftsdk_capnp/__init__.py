@@ -6,6 +6,7 @@ What makes it safe to read what strangers wrote:
 - As much may be read as the message is long, counted by the library. So pointers that share bytes, and lists whose
   items take none, lead to no more than was sent. Every field is therefore read once, into objects of our own.
 - Lists are counted before an item is looked at.
+- Texts are read as bytes, through a twin of the schema, and counted before they become a `str`.
 
 Roads not taken, with what the README's table says of them:
 

@@ -8,18 +8,13 @@ from raftsdk.errors import DecodeError
 from raftsdk.messages import MESSAGE_TYPES, AppendEntriesRequest, Message, MessageKind, check
 from raftsdk_capnp.fields import Field, fields_of, write
 from raftsdk_capnp.framing import WORD_BYTES, segments
-from raftsdk_capnp.schema import STRUCTS
+from raftsdk_capnp.schema import STRUCTS, STRUCTS_TO_READ
+from raftsdk_capnp.texts import Texts
 
 NESTING_LIMIT: Final = 8
 """How deep structs and lists may stand in each other. A snapshot's members' addresses, the deepest, stand at 5."""
 
 MAX_ERROR_CHARS: Final = 300
-
-# What the library says of two of the faults helps nobody.
-_TOLD_BETTER: Final = {
-    "traversal limit": "more to read than there are bytes: pointers overlap, or a list is long and its items are void",
-    "== '": "a text that does not end with a zero byte",  # its description breaks off at that very byte
-}
 
 _ONE_SEGMENT: Final = bytes(4)  # how the encoding of a message in one segment begins
 _USUAL_WORDS: Final = 256  # for all that is in a message beside payloads
@@ -53,9 +48,9 @@ class CapnpCodec:
         field: Field | None = None
         try:
             root = _root(message_type, bytes(data))
-            values = {}
+            texts, values = Texts(), {}
             for field in fields_of(message_type):
-                values[field.name] = field.read(root)
+                values[field.name] = field.read(root, texts)
         except capnp.KjException as error:
             problem = _told(error.description)
         except ValueError as error:  # ours; an unknown name of an enumeration; a text that is not UTF-8
@@ -72,7 +67,7 @@ def _root(message_type: type[Message], data: bytes) -> Any:
     """Where reading starts. As much may be read as there is: pointing to the same bytes many times gains nothing."""
     # The library counts the pointer to the root twice, and the segment table, of at least a word, not at all.
     words = len(data) // WORD_BYTES
-    return STRUCTS[message_type].from_segments(segments(data), words, NESTING_LIMIT)
+    return STRUCTS_TO_READ[message_type].from_segments(segments(data), words, NESTING_LIMIT)
 
 
 def _first_segment_words(message: Message) -> int:
@@ -87,7 +82,6 @@ def _first_segment_words(message: Message) -> int:
 
 def _told(description: str) -> str:
     """The sentence about the message in `expected THIS IN C++; Message contains … . This usually indicates …`."""
-    for sign, meaning in _TOLD_BETTER.items():
-        if sign in description:
-            return meaning
+    if "traversal limit" in description:  # what the library says of it helps nobody
+        return "more to read than there are bytes: pointers overlap, or a list is long and its items are void"
     return description.partition("; ")[2].partition(". ")[0] or description

@@ -6,13 +6,14 @@ from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import msgspec
 from msgspec import Struct
-from msgspec.inspect import EnumType, ListType, Metadata, StructType, Type, VarTupleType, type_info
+from msgspec.inspect import EnumType, ListType, Metadata, StrType, StructType, Type, VarTupleType, type_info
 
 from raftsdk.types import Entry
 from raftsdk_capnp.columns import read_entries, write_entries
 from raftsdk_capnp.schema import wire_name
+from raftsdk_capnp.texts import Texts
 
-Converter: TypeAlias = Callable[[Any], Any]
+Converter: TypeAlias = Callable[[Texts, Any], Any]
 Record = TypeVar("Record", bound=Struct)
 
 
@@ -23,10 +24,10 @@ class Field(NamedTuple):
     wire_name: str
     convert: Converter | None  #: None: the field holds what the library hands out.
 
-    def read(self, reader: Any) -> Any:
-        """The value in the struct `reader`. Each call counts against the limit of what may be read: call once."""
+    def read(self, reader: Any, texts: Texts) -> Any:
+        """The value in the struct `reader`. Each call counts against the limits of what may be read: call once."""
         value = getattr(reader, self.wire_name)
-        return value if self.convert is None else self.convert(value)
+        return value if self.convert is None else self.convert(texts, value)
 
 
 @cache
@@ -69,16 +70,18 @@ def _write_list(items: Sequence[Any], builder: Any, wire_name: str) -> None:
 
 
 def _converter(info: Type) -> Converter | None:
-    """How a field declared like that is read; None for numbers, booleans, bytes and texts, which the library checks."""
+    """How a field declared like that is read; None for numbers, booleans and bytes, which the library checks."""
     match info:
         case Metadata():
             return _converter(info.type)
+        case StrType():
+            return Texts.decode
         case EnumType():
             return partial(_read_enum, info.cls)
         case StructType():
             return partial(_read_record, info.cls)
         case ListType(item_type=StructType(cls=item)) if item is Entry:
-            return read_entries
+            return _read_entries
         case ListType(max_length=int(ceiling)):
             return partial(_read_list, list, ceiling, _converter(info.item_type))
         case VarTupleType(max_length=int(ceiling)):
@@ -88,17 +91,24 @@ def _converter(info: Type) -> Converter | None:
     return None
 
 
-def _read_enum(enum: Any, text: str) -> Any:
+def _read_enum(enum: Any, texts: Texts, data: bytes) -> Any:
     """The empty text is the first value, as zero is."""
+    text = texts.decode(data)
     return enum(text) if text else next(iter(enum))
 
 
-def _read_record(record_type: type[Record], reader: Any) -> Record:
-    return record_type(**{field.name: field.read(reader) for field in fields_of(record_type)})
+def _read_record(record_type: type[Record], texts: Texts, reader: Any) -> Record:
+    return record_type(**{field.name: field.read(reader, texts) for field in fields_of(record_type)})
 
 
-def _read_list(make: Callable[[Iterable[Any]], Any], ceiling: int, convert: Converter | None, items: Any) -> Any:
+def _read_entries(_: Texts, columns: Any) -> list[Entry]:
+    return read_entries(columns)
+
+
+def _read_list(
+    make: Callable[[Iterable[Any]], Any], ceiling: int, convert: Converter | None, texts: Texts, items: Any
+) -> Any:
     """Counted before an item is looked at: a hostile one is a word on the wire at most, and a score of them here."""
     if len(items) > ceiling:
         raise ValueError(f"{len(items)} of them, and at most {ceiling} are allowed")
-    return make(items if convert is None else map(convert, items))
+    return make(items if convert is None else map(partial(convert, texts), items))

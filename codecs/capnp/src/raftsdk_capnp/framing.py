@@ -3,7 +3,6 @@
 The library reads it too, but takes what it needs from the front and does not say what else is there.
 """
 
-from itertools import accumulate, pairwise
 from struct import unpack_from
 from typing import Final
 
@@ -25,9 +24,10 @@ def segments(message: bytes) -> list[memoryview]:
     table_bytes = (4 + 4 * count + WORD_BYTES - 1) // WORD_BYTES * WORD_BYTES
     if table_bytes > len(message):
         raise ValueError(f"the table of segments has {table_bytes} bytes, and {len(message)} came")
-    lengths = (WORD_BYTES * words for words in unpack_from(f"<{count}I", message, 4))
-    bounds = list(accumulate(lengths, initial=table_bytes))
-    if bounds[-1] != len(message):
-        raise ValueError(f"{bounds[-1]} bytes by the table of segments, and {len(message)} came")
-    view = memoryview(message)
-    return [view[start:end] for start, end in pairwise(bounds)]
+    found, end, view = [], table_bytes, memoryview(message)
+    for words in unpack_from(f"<{count}I", message, 4):
+        start, end = end, end + WORD_BYTES * words
+        found.append(view[start:end])
+    if end != len(message):
+        raise ValueError(f"{end} bytes by the table of segments, and {len(message)} came")
+    return found

@@ -1,246 +1,245 @@
-"""How long the codecs take for a batch of 64 entries of 256 bytes, beside the `msgpack` package as fast as it goes.
+"""What our codecs take for an AppendEntries, beside the bare libraries, pickle, and a plain join of the payloads.
 
-    .venv/bin/python bench/codecs.py [--json]
+    python -m bench.codecs [--json] [--rounds N]
 
-Every contender does the same duties on the way in: types checked, structs built, `messages.check` called. Ours refuse
-fields that occur twice as well. Rounds are interleaved and medians taken, so that what else the machine does hits all
-alike; the ratios mean something, the times only on this machine.
+Our codecs check all that arrives and refuse what no honest node sends; the programs beside them (bench/bare.py) check
+nothing. Every program has its turn in every round, so that what else the machine does hits all alike. Times are of the
+processor, in medians. They mean something on this machine only, but ratios carry over: each is the median of what it
+was in the rounds.
 """
 
 import argparse
-import json
+import platform
+import sys
 import time
 from collections.abc import Callable
+from importlib.metadata import entry_points
 from random import Random
 from statistics import median
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import msgpack
 import msgspec
-from raftsdk_json import JsonCodec
-from raftsdk_msgpack import MsgpackCodec
 
-from raftsdk.errors import DecodeError
-from raftsdk.messages import AppendEntriesRequest, MessageKind, check
-from raftsdk.types import Entry, LogIndex, NodeId, Term, Unsigned
+from bench.bare import BESIDE, OTHERS, Program
+from bench.progress import progress
+from raftsdk.messages import AppendEntriesRequest, MessageKind
+from raftsdk.ports import Codec
+from raftsdk.types import Entry
 
-ENTRIES = 64
-ENTRY_BYTES = 256
-ROUNDS = 9
-CALLS_PER_ROUND = 1_000
+ROUNDS = 15
+TURN_S = 0.01  # of each program in each round, each way and size
 KIND = MessageKind.APPEND_ENTRIES_REQUEST
 
+SIZES = {
+    "empty": (0, 0),
+    "1 × 256 B": (1, 256),
+    "64 × 256 B": (64, 256),
+    "512 × 256 B": (512, 256),
+    "64 × 4 KiB": (64, 4096),
+}
+GOAL_SIZE = "64 × 256 B"
+GOALS = {"msgpack": 1.5, "json": 1.3, "protobuf": 1.1, "capnp": 1.17, "flatbuffers": 1.19}
+"""How many times what its library takes alone a codec may take for a batch of `GOAL_SIZE`, there and back."""
 
-class Contender(NamedTuple):
-    """One way to turn the batch into bytes and back."""
 
-    name: str
-    encode: Callable[[AppendEntriesRequest], bytes]
-    decode: Callable[[bytes], Any]
+class Figures(msgspec.Struct, frozen=True):
+    """One program and one size."""
+
+    encode_us: float
+    decode_us: float | None  #: None for a program with no way back.
+    bytes: int
+    ratio: float | None  #: There and back, to the library alone; None for all but our codecs.
 
 
-def batch() -> AppendEntriesRequest:
-    """The message measured; payloads are random, so nothing about them can be guessed or found in a cache."""
-    chance = Random(64)
-    entries = [Entry(300, 1, chance.randbytes(ENTRY_BYTES)) for _ in range(ENTRIES)]
+class Row(msgspec.Struct, frozen=True):
+    """One program."""
+
+    program: str
+    beside: str | None  #: The program that the ratio is to.
+    goal: float | None  #: That ratio for `GOAL_SIZE` at the most.
+    sizes: dict[str, Figures]
+
+
+class Report(msgspec.Struct, frozen=True):
+    """All of a run; what `--json` prints."""
+
+    python: str
+    rounds: int
+    rows: list[Row]
+
+
+class Turn(NamedTuple):
+    """What one round gave for one program and one size, in µs."""
+
+    encode_us: float
+    decode_us: float
+
+
+def message(entries: int, entry_bytes: int) -> AppendEntriesRequest:
+    """What is encoded: payloads are random, so that nothing about them can be guessed."""
+    chance = Random(entries)
     return AppendEntriesRequest(
-        term=300, leader_id="n1", prev_log_index=100_000, prev_log_term=300, leader_commit=99_990, entries=entries
+        term=300,
+        leader_id="n1",
+        prev_log_index=100_000,
+        prev_log_term=300,
+        leader_commit=99_990,
+        entries=[Entry(300, 1, chance.randbytes(entry_bytes)) for _ in range(entries)],
     )
 
 
-# -- the msgpack package: names as keys, the same bytes as our codec's
-
-_pack = msgpack.Packer().pack
-_unpack = msgpack.unpackb
-
-
-def package_encode(message: AppendEntriesRequest) -> bytes:
-    """Maps, as `raftsdk-msgpack` writes them."""
-    packed: bytes = _pack(
-        {
-            "term": message.term,
-            "leader_id": message.leader_id,
-            "prev_log_index": message.prev_log_index,
-            "prev_log_term": message.prev_log_term,
-            "leader_commit": message.leader_commit,
-            "entries": [{"term": entry.term, "kind": entry.kind, "data": entry.data} for entry in message.entries],
-        }
-    )
-    return packed
+def codecs() -> dict[str, Program]:
+    """Our installed codecs by name."""
+    found = {point.name: point.load()() for point in entry_points(group="raftsdk.codecs") if point.name in BESIDE}
+    return {name: _program(found[name]) for name in BESIDE if name in found}
 
 
-def package_decode(data: bytes) -> AppendEntriesRequest:
-    """Maps into structs; one pass for each column is cheaper than three checks for each entry."""
-    fields = _unpack(data)
-    entries = fields["entries"]
-    return _checked(
-        fields["term"],
-        fields["leader_id"],
-        fields["prev_log_index"],
-        fields["prev_log_term"],
-        fields["leader_commit"],
-        [entry["term"] for entry in entries],
-        [entry["kind"] for entry in entries],
-        [entry["data"] for entry in entries],
-    )
+def _program(codec: Codec) -> Program:
+    def decode(data: bytes) -> AppendEntriesRequest:
+        decoded = codec.decode(KIND, data)
+        assert isinstance(decoded, AppendEntriesRequest)
+        return decoded
 
-
-def package_encode_columns(message: AppendEntriesRequest) -> bytes:
-    """An array of the fields, entries as three lists: the fastest shape for this package."""
-    packed: bytes = _pack(_columns(message))
-    return packed
-
-
-def package_decode_columns(data: bytes) -> AppendEntriesRequest:
-    """Columns into structs."""
-    return _checked(*_unpack(data))
-
-
-def _columns(message: AppendEntriesRequest) -> tuple[object, ...]:
-    entries = message.entries
-    return (
-        message.term,
-        message.leader_id,
-        message.prev_log_index,
-        message.prev_log_term,
-        message.leader_commit,
-        [entry.term for entry in entries],
-        [entry.kind for entry in entries],
-        [entry.data for entry in entries],
-    )
-
-
-def _checked(
-    term: Any, leader_id: Any, prev_index: Any, prev_term: Any, commit: Any, terms: Any, kinds: Any, data: Any
-) -> AppendEntriesRequest:
-    """What msgspec does in C: every value of the type it is declared with, and only then a struct."""
-    if not (
-        {type(term), type(prev_index), type(prev_term), type(commit), *map(type, terms), *map(type, kinds)} == {int}
-        and type(leader_id) is str
-        and set(map(type, data)) <= {bytes}
-        and len(terms) == len(kinds) == len(data)
-    ):
-        raise DecodeError("a wrong type")
-    return _build(term, leader_id, prev_index, prev_term, commit, list(map(Entry, terms, kinds, data)))
-
-
-def _build(
-    term: Term, leader_id: NodeId, prev_index: LogIndex, prev_term: Term, commit: LogIndex, entries: list[Entry]
-) -> AppendEntriesRequest:
-    message = AppendEntriesRequest(
-        term=term,
-        leader_id=leader_id,
-        prev_log_index=prev_index,
-        prev_log_term=prev_term,
-        leader_commit=commit,
-        entries=entries,
-    )
-    check(message)
-    return message
-
-
-# -- msgspec without the search for repeated fields, and in columns
-
-_encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(AppendEntriesRequest).decode
-
-
-class Columns(msgspec.Struct, array_like=True, gc=False):
-    """The shape of `package_encode_columns`."""
-
-    term: Term
-    leader_id: NodeId
-    prev_log_index: LogIndex
-    prev_log_term: Term
-    leader_commit: LogIndex
-    terms: list[Unsigned]
-    kinds: list[Unsigned]
-    data: list[bytes]
-
-
-_decode_columns = msgspec.msgpack.Decoder(Columns).decode
-
-
-def msgspec_decode(data: bytes) -> AppendEntriesRequest:
-    """Maps into structs, repeated fields unseen."""
-    message = _decode(data)
-    check(message)
-    return message
-
-
-def msgspec_decode_columns(data: bytes) -> AppendEntriesRequest:
-    """Columns into structs; arrays cannot repeat a field."""
-    found = _decode_columns(data)
-    if not len(found.terms) == len(found.kinds) == len(found.data):
-        raise DecodeError("columns of different lengths")
-    entries = list(map(Entry, found.terms, found.kinds, found.data))
-    return _build(found.term, found.leader_id, found.prev_log_index, found.prev_log_term, found.leader_commit, entries)
+    return Program(f"raftsdk-{codec.name}", codec.encode, decode)
 
 
 # -- measuring
 
 
-def contenders() -> list[Contender]:
-    """Ours first: the others are given as multiples of it."""
-    ours, readable = MsgpackCodec(), JsonCodec()
-    return [
-        Contender("raftsdk-msgpack", ours.encode, lambda data: ours.decode(KIND, data)),
-        Contender("raftsdk-json", readable.encode, lambda data: readable.decode(KIND, data)),
-        Contender("msgspec, maps, repeated fields unseen", _encode, msgspec_decode),
-        Contender("msgpack, maps, repeated fields unseen", package_encode, package_decode),
-        Contender("msgspec, columns", lambda message: _encode(_columns(message)), msgspec_decode_columns),
-        Contender("msgpack, columns", package_encode_columns, package_decode_columns),
-    ]
+class Calls:
+    """A call to be measured, as many times in a row as take about `TURN_S`."""
+
+    def __init__(self, call: Callable[[], object]) -> None:
+        self._call = call
+        self._times = 1
+        while (elapsed_s := self._elapsed_s()) < TURN_S / 4:
+            self._times *= 4
+        self._times = max(1, round(self._times * TURN_S / elapsed_s))
+
+    def _elapsed_s(self) -> float:
+        call = self._call
+        started = time.process_time()
+        for _ in range(self._times):
+            call()
+        return time.process_time() - started
+
+    def microseconds(self) -> float:
+        """One call's share of a turn."""
+        return self._elapsed_s() / self._times * 1e6
 
 
-def microseconds(call: Callable[[], object]) -> float:
-    """One call's share of a round, in processor time: others who want the processor are not counted."""
-    start = time.process_time()
-    for _ in range(CALLS_PER_ROUND):
-        call()
-    return (time.process_time() - start) / CALLS_PER_ROUND * 1e6
+class Subject:
+    """A program at one size."""
+
+    def __init__(self, program: Program, size: str) -> None:
+        subject = message(*SIZES[size])
+        encode, decode = program.encode, program.decode
+        data = encode(subject)
+        self.bytes = len(data)
+        self.turns: list[Turn] = []
+        self._encode = Calls(lambda: encode(subject))
+        self._decode = None
+        if decode is not None:
+            assert decode(data) == subject, f"{program.name} does not give back what it was given"
+            self._decode = Calls(lambda: decode(data))
+
+    def take_turn(self) -> None:
+        """Measure both ways once."""
+        decode_us = self._decode.microseconds() if self._decode else 0.0
+        self.turns.append(Turn(self._encode.microseconds(), decode_us))
 
 
-def measure() -> list[dict[str, Any]]:
-    """Every contender in every round, one after the other."""
-    message = batch()
-    rounds: dict[str, list[tuple[float, float, float]]] = {}
-    for _ in range(ROUNDS):
-        for name, encode, decode in contenders():
-            data = encode(message)
-            assert decode(data) == message, name
-            times = (
-                microseconds(lambda encode=encode: encode(message)),  # type: ignore[misc]  # bound now, called now
-                microseconds(lambda decode=decode, data=data: decode(data)),  # type: ignore[misc]  # likewise
-                len(data),
-            )
-            rounds.setdefault(name, []).append(times)
-    return [_summary(name, times) for name, times in rounds.items()]
+def measure(ours: dict[str, Program], rounds: int) -> Report:
+    """Every program at every size, round by round."""
+    programs = [*ours.values(), *BESIDE.values(), *OTHERS]
+    subjects = {(program.name, size): Subject(program, size) for size in SIZES for program in programs}
+    with progress(rounds) as step:
+        for number in range(1, rounds + 1):
+            for subject in subjects.values():
+                subject.take_turn()
+            step(f"round {number}")
+    beside = {program.name: name for name, program in ours.items()}
+    return Report(
+        python=platform.python_version(),
+        rounds=rounds,
+        rows=[_row(program, beside.get(program.name), subjects) for program in programs],
+    )
 
 
-def _summary(name: str, times: list[tuple[float, float, float]]) -> dict[str, Any]:
-    encode, decode, size = (median(column) for column in zip(*times, strict=True))
-    return {"codec": name, "encode_us": encode, "decode_us": decode, "both_us": encode + decode, "bytes": int(size)}
+def _row(program: Program, codec: str | None, subjects: dict[tuple[str, str], Subject]) -> Row:
+    bare = BESIDE[codec].name if codec else None
+    sizes = {}
+    for size in SIZES:
+        subject = subjects[program.name, size]
+        sizes[size] = Figures(
+            encode_us=median(turn.encode_us for turn in subject.turns),
+            decode_us=median(turn.decode_us for turn in subject.turns) if program.decode else None,
+            bytes=subject.bytes,
+            ratio=_ratio(subject, subjects[bare, size]) if bare else None,
+        )
+    return Row(program=program.name, beside=bare, goal=GOALS[codec] if codec else None, sizes=sizes)
+
+
+def _ratio(subject: Subject, bare: Subject) -> float:
+    # Round by round: what disturbs a whole round disturbs both sides of its ratio.
+    return median(sum(own) / sum(other) for own, other in zip(subject.turns, bare.turns, strict=True))
+
+
+# -- tables
+
+
+def tables(report: Report) -> str:
+    """For people, and for Markdown: times, then ratios."""
+    columns = " | ".join(SIZES)
+    return "\n".join(
+        [
+            f"µs to encode / decode; medians of {report.rounds} rounds, Python {report.python}.",
+            "",
+            f"| | {columns} | bytes of {GOAL_SIZE} |",
+            f"| --- |{' ---: |' * (len(SIZES) + 1)}",
+            *(f"| {row.program} | {_times(row)} | {row.sizes[GOAL_SIZE].bytes:,} |" for row in report.rows),
+            "",
+            "There and back, as a multiple of what the library takes alone.",
+            "",
+            f"| | beside | {columns} | goal for {GOAL_SIZE} |",
+            f"| --- | --- |{' ---: |' * (len(SIZES) + 1)}",
+            *(f"| {row.program} | {row.beside} | {_ratios(row)} | {row.goal} |" for row in report.rows if row.beside),
+        ]
+    )
+
+
+def _times(row: Row) -> str:
+    return " | ".join(f"{_time(figures.encode_us)} / {_time(figures.decode_us)}" for figures in row.sizes.values())
+
+
+def _time(microseconds: float | None) -> str:
+    if microseconds is None:
+        return "–"
+    return f"{microseconds:.1f}" if microseconds < 9.95 else f"{microseconds:,.0f}"
+
+
+def _ratios(row: Row) -> str:
+    return " | ".join(f"{figures.ratio:.2f}" for figures in row.sizes.values())
+
+
+def _rounds(text: str) -> int:
+    rounds = int(text) if text.isdecimal() else 0
+    if not 1 <= rounds <= 1_000:
+        raise argparse.ArgumentTypeError(f"{text!r}: give a whole number from 1 to 1,000")
+    return rounds
 
 
 def main() -> None:
-    """Print a table, or with `--json` one object."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
-    as_json = parser.parse_args().json
-    message = batch()
-    check_us = median(microseconds(lambda: check(message)) for _ in range(ROUNDS))
-    rows = measure()
-    for row in rows:
-        row["ratio"] = row["both_us"] / rows[0]["both_us"]
-    if as_json:
-        print(json.dumps({"entries": ENTRIES, "entry_bytes": ENTRY_BYTES, "check_us": check_us, "codecs": rows}))
-        return
-    print(f"{ENTRIES} × {ENTRY_BYTES} B, medians of {ROUNDS} rounds, µs; messages.check alone: {check_us:.1f}\n")
-    print(f"{'':40}{'encode':>9}{'decode':>9}{'both':>9}{'ratio':>9}{'bytes':>9}")
-    for row in rows:
-        times = "".join(f"{row[column]:9.1f}" for column in ("encode_us", "decode_us", "both_us"))
-        print(f"{row['codec']:40}{times}{row['ratio']:9.2f}{row['bytes']:9}")
+    """Print two tables, or with `--json` one object."""
+    parser = argparse.ArgumentParser(prog="python -m bench.codecs", description=__doc__.partition("\n")[0])
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
+    parser.add_argument("--rounds", type=_rounds, default=ROUNDS, help="turns of every program (default: %(default)s)")
+    arguments = parser.parse_args()
+    ours = codecs()
+    if missing := BESIDE.keys() - ours.keys():
+        print(f"left out, being not installed: {', '.join(sorted(missing))}", file=sys.stderr)
+    report = measure(ours, arguments.rounds)
+    print(msgspec.json.encode(report).decode() if arguments.json else tables(report))
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ class Codec(Protocol):
     `DecodeError`; never anything else, whatever the bytes: wrong types (`true` is no integer, `1.0` neither), ranges,
     lengths, nesting to any depth, truncation, trailing bytes, duplicate keys. Its time and memory are bounded by the
     length of the input.
-    *Open to the future.* Unknown fields are ignored; a missing field that has a default gets it.
+    *Open to the future.* Unknown fields are ignored; a field that is absent is zero.
     *Independent.* No state between calls; safe from any thread; the result keeps no reference to `data`, so the caller
     may reuse the buffer at once.
     """

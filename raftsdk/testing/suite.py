@@ -21,9 +21,10 @@ class Case(Generic[Subject]):
 
     sentence: str
     check: Callable[[Subject], Awaitable[None]]
+    clause: str = ""  #: Of `spec/wire.md`, when it is one of its clauses that demands it: "9.2".
 
     def __str__(self) -> str:
-        return self.sentence
+        return f"{self.clause} {self.sentence}".lstrip()
 
     async def run(self, subject: Subject) -> None:
         """Return if the sentence holds, raise whatever shows that it does not."""
@@ -39,12 +40,12 @@ class Suite(Generic[Subject]):
         self.cases: list[Case[Subject]] = []
 
     def case(
-        self, sentence: str
+        self, sentence: str, clause: str = ""
     ) -> Callable[[Callable[[Subject], Awaitable[None]]], Callable[[Subject], Awaitable[None]]]:
         """Decorate a coroutine function that checks `sentence` of the subject it is given."""
 
         def register(check: Callable[[Subject], Awaitable[None]]) -> Callable[[Subject], Awaitable[None]]:
-            self.cases.append(Case(sentence, check))
+            self.cases.append(Case(sentence, check, clause))
             return check
 
         return register

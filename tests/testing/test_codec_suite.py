@@ -11,7 +11,7 @@ from raftsdk.messages import MESSAGE_KINDS, MessageKind, check
 from raftsdk.ports import Codec
 from raftsdk.testing.broken import codec as broken
 from raftsdk.testing.broken.codec import BROKEN_CODECS, BrokenCodec
-from raftsdk.testing.codec_suite import SUITE, dishonest_messages, random_message, sample_messages
+from raftsdk.testing.codec_suite import SUITE, dishonest_messages, largest_messages, random_message, sample_messages
 
 ROUND_TRIP = "every message comes back exactly as it went"
 
@@ -33,11 +33,19 @@ CAUGHT_BY: dict[type[BrokenCodec], str] = {
     broken.ReservesWhatIsClaimed: (
         "damage in the first bytes of a large message costs no more memory than a few times its length"
     ),
-    broken.TakesNothingForAMessage: "no bytes at all are no message, unless that is how the codec writes one",
+    broken.TakesNothingForAMessage: ("no bytes at all are no message, unless that is how the codec writes one"),
     broken.TakesZerosForAHeartbeat: "zero bytes are no AppendEntries, and otherwise refused or an honest message",
     broken.NeverChecks: "what no honest node sends is refused",
     broken.StumblesAfterARefusal: "a refusal leaves nothing behind",
     broken.ForgetsAKind: ROUND_TRIP,
+    broken.KeepsBothForms: (
+        "the most that a message may hold comes back exactly, for four times its bytes and a mebibyte"
+    ),
+    broken.DumpsWhatItRefuses: "damage to the largest messages costs no more memory than reading them",
+    broken.TakesTheBytesApart: (
+        "a mebibyte made of one piece of a message costs no more memory than four times that and another"
+    ),
+    broken.ShiftsItsBuffer: "a mebibyte of anything is read or refused in half a second",
 }
 
 
@@ -58,7 +66,7 @@ async def test_a_codec_that_is_right_passes_every_sentence(right: Codec) -> None
 
 
 def test_every_sample_is_a_message_an_honest_node_could_send() -> None:
-    for message in sample_messages():
+    for message in [*sample_messages(), *largest_messages()]:
         check(message)
 
 

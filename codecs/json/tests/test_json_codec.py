@@ -2,10 +2,13 @@
 
 import base64
 import json
+import time
 import tracemalloc
+from enum import Enum
 from random import Random
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,25 +16,36 @@ from raftsdk_json import JsonCodec
 
 from raftsdk.errors import DecodeError
 from raftsdk.messages import (
+    MAX_ADDRESSES,
+    MAX_ENTRIES,
     MESSAGE_KINDS,
     AppendEntriesRequest,
     AppendEntriesResponse,
+    Consistency,
     ErrorResponse,
+    InstallSnapshotRequest,
     Message,
     MessageKind,
     ProposeRequest,
+    QueryRequest,
     RequestVoteRequest,
     RequestVoteResponse,
     StatusRequest,
+    check,
 )
 from raftsdk.ports import Codec
 from raftsdk.testing import codec_suite
 from raftsdk.testing.suite import Case
-from raftsdk.types import Entry
+from raftsdk.types import Entry, Suffrage
 
 CODEC = JsonCodec()
 MIB = 1024 * 1024
+A_HANG_S = 0.5  # of the processor: ten times what a megabyte may take
+FUZZED_INPUTS = 25_000
+APPEND = MessageKind.APPEND_ENTRIES_REQUEST
 RESPONSE = MessageKind.APPEND_ENTRIES_RESPONSE
+SNAPSHOT = MessageKind.INSTALL_SNAPSHOT_REQUEST
+STATUS = MessageKind.STATUS_RESPONSE
 
 
 @pytest.mark.parametrize("case", codec_suite.SUITE.cases, ids=str)
@@ -88,11 +102,13 @@ def test_the_standard_library_reads_the_same_values(message: Message) -> None:
 
 
 def fields(value: Any) -> Any:
-    """A message as the plain values its JSON should have, integers as text."""
-    if isinstance(value, list):
+    """A message as the plain values its JSON should have."""
+    if isinstance(value, list | tuple):
         return [fields(item) for item in value]
-    if hasattr(value, "__struct_fields__"):
+    if isinstance(value, msgspec.Struct):
         return {name: fields(getattr(value, name)) for name in value.__struct_fields__}
+    if isinstance(value, Enum):
+        return value.value
     return base64.b64encode(value).decode() if isinstance(value, bytes) else value
 
 
@@ -131,7 +147,7 @@ def test_large_integers_are_read_as_numbers_too() -> None:
     )
 
 
-def test_unknown_fields_are_ignored_and_missing_ones_get_their_default() -> None:
+def test_unknown_fields_are_ignored() -> None:
     text = b'{"new":{"term":"x","list":[1.5,null,{"term":2}]},"term":1,"success":true,"newer":":,\\"term\\":"}'
     assert CODEC.decode(RESPONSE, text) == AppendEntriesResponse(term=1, success=True)
 
@@ -142,7 +158,85 @@ def test_unknown_fields_of_entries_are_ignored() -> None:
         term=1, leader_id="n1", prev_log_index=0, prev_log_term=0, leader_commit=0, entries=entries
     )
     text = CODEC.encode(message).replace(b'"kind":1', b'"new":[0],"kind":1')
-    assert CODEC.decode(MessageKind.APPEND_ENTRIES_REQUEST, text) == message
+    assert CODEC.decode(APPEND, text) == message
+
+
+def test_a_long_text_in_a_message_in_our_own_words_may_hold_anything_that_names_are_made_of() -> None:
+    message = ErrorResponse(code='{"":,' * 50_000)
+    assert CODEC.decode(MessageKind.ERROR, CODEC.encode(message)) == message
+
+
+def test_sixty_kilobytes_of_any_text_are_read_however_they_are_escaped() -> None:
+    for character in ("\U0001f98b", "\u65e5", "\xe9", "\x00", '"'):
+        message = ErrorResponse(code="\U0001f98b" + character * (60_000 // len(character.encode())))
+        assert CODEC.decode(MessageKind.ERROR, CODEC.encode(message)) == message
+        assert CODEC.decode(MessageKind.ERROR, json.dumps(fields(message)).encode()) == message
+
+
+# -- absent fields
+
+
+def without_zeros(value: Any) -> Any:
+    """The same values from an encoder that leaves out what is zero, as those of proto3 JSON do."""
+    if isinstance(value, dict):
+        shorter = {name: without_zeros(item) for name, item in value.items()}
+        return {name: item for name, item in shorter.items() if item not in (0, "0", "", [], {}, "voter", "local")}
+    return [without_zeros(item) for item in value] if isinstance(value, list) else value
+
+
+@pytest.mark.parametrize("integers", [plain, lambda value: value], ids=["quoted", "numbers"])
+@pytest.mark.parametrize("message", codec_suite.sample_messages(), ids=lambda message: type(message).__name__)
+def test_a_field_that_is_absent_is_zero(message: Message, integers: Any) -> None:
+    text = json.dumps(without_zeros(integers(fields(message)))).encode()
+    assert repr(CODEC.decode(MESSAGE_KINDS[type(message)], text)) == repr(message)
+
+
+@given(st.randoms(use_true_random=False))
+def test_any_message_is_read_as_a_library_of_proto3_json_writes_it(chance: Random) -> None:
+    message = codec_suite.random_message(chance)
+    text = json.dumps(without_zeros(plain(fields(message))), ensure_ascii=chance.random() < 0.5).encode()
+    assert CODEC.decode(MESSAGE_KINDS[type(message)], text) == message
+
+
+@pytest.mark.parametrize(
+    ("kind", "problem"),
+    [
+        (APPEND, "AppendEntriesRequest.term: 0 is not in 1"),
+        (MessageKind.REQUEST_VOTE_REQUEST, "RequestVoteRequest.term"),
+        (SNAPSHOT, "InstallSnapshotRequest.term"),
+        (MessageKind.TIMEOUT_NOW_REQUEST, "TimeoutNowRequest.term"),
+        (STATUS, "StatusResponse.node_id"),
+    ],
+)
+def test_zeros_that_no_honest_node_sends_are_refused(kind: MessageKind, problem: str) -> None:
+    with pytest.raises(DecodeError, match=problem):
+        CODEC.decode(kind, b"{}")
+
+
+def test_everything_else_may_be_absent() -> None:
+    assert CODEC.decode(RESPONSE, b"{}") == AppendEntriesResponse(term=0, success=False)
+    assert CODEC.decode(MessageKind.PROPOSE_REQUEST, b"{}") == ProposeRequest(command=b"")
+    assert CODEC.decode(MessageKind.ERROR, b" { } ") == ErrorResponse(code="")
+
+
+def snapshot_of(member: str) -> bytes:
+    return (
+        '{"term":1,"leader_id":"n1","last_included_index":1,"last_included_term":1,'
+        f'"digest":"{base64.b64encode(bytes(32)).decode()}","membership":{{"members":[{member}]}}}}'
+    ).encode()
+
+
+def test_the_empty_text_is_the_first_value_of_an_enumeration() -> None:
+    query = CODEC.decode(MessageKind.QUERY_REQUEST, b'{"query":"","consistency":""}')
+    assert query == QueryRequest(query=b"", consistency=Consistency.LOCAL)
+    snapshot = CODEC.decode(SNAPSHOT, snapshot_of('{"id":"n","suffrage":""}'))
+    assert isinstance(snapshot, InstallSnapshotRequest)
+    assert snapshot.membership.members[0].suffrage is Suffrage.VOTER
+    with pytest.raises(DecodeError, match=r"members\[0\].suffrage"):
+        CODEC.decode(SNAPSHOT, snapshot_of('{"id":"n","suffrage":"x"}'))
+
+
+# -- what it refuses
 
 
 @pytest.mark.parametrize(
@@ -163,7 +257,7 @@ def test_what_is_no_integer_in_range_is_refused_as_a_term(value: str) -> None:
         CODEC.decode(RESPONSE, f'{{"term":{value},"success":true}}'.encode())
     entry = f'{{"term":{value},"kind":1,"data":""}}'
     with pytest.raises(DecodeError, match="AppendEntriesRequest"):
-        CODEC.decode(MessageKind.APPEND_ENTRIES_REQUEST, append_entries(entry))
+        CODEC.decode(APPEND, append_entries(entry))
 
 
 def append_entries(entries: str) -> bytes:
@@ -187,21 +281,54 @@ def append_entries(entries: str) -> bytes:
     ],
 )
 def test_a_name_that_occurs_twice_is_refused(text: bytes) -> None:
-    with pytest.raises(DecodeError, match="twice"):
+    with pytest.raises(DecodeError, match=r"[a-z]: the name .* occurs twice"):
         CODEC.decode(RESPONSE, text)
+
+
+@pytest.mark.parametrize(
+    "text", [b'{"term":1,"term":2}', b'{"term":"1","term":"1"}', b'{"vote_granted":true,"vote_granted":true}']
+)
+def test_a_name_that_occurs_twice_is_refused_also_where_another_is_absent(text: bytes) -> None:
+    """There are just as many colons as in a message that is whole."""
+    with pytest.raises(DecodeError, match=r"[a-z]: the name .* occurs twice"):
+        CODEC.decode(MessageKind.REQUEST_VOTE_RESPONSE, text)
+
+
+@pytest.mark.parametrize(
+    "member",
+    ['{"id":"n","id":"n"}', '{"id":"n"},{"id":"m","new":1,"n\\u0065w":1}', '{"id":"n"}]},"membership":{"members":['],
+)
+def test_a_name_that_occurs_twice_in_a_record_is_refused(member: str) -> None:
+    with pytest.raises(DecodeError, match=r"[a-z]: the name .* occurs twice"):
+        CODEC.decode(SNAPSHOT, snapshot_of(member))
+
+
+def test_one_name_may_occur_in_several_objects() -> None:
+    text = b'{"new":{"term":{"term":[{"term":1},{"term":2}]}},"term":1}'
+    assert CODEC.decode(RESPONSE, text) == AppendEntriesResponse(term=1, success=False)
+
+
+def test_names_and_texts_of_unknown_fields_have_bounds() -> None:
+    with pytest.raises(DecodeError, match="a name of 1025 bytes"):
+        CODEC.decode(RESPONSE, b'{"%s":1}' % (b"a" * 1_025))
+    with pytest.raises(DecodeError, match="more unknown fields"):
+        CODEC.decode(RESPONSE, b'{"new":[%s""]}' % (b'"",' * 16_384))
+    assert CODEC.decode(RESPONSE, b'{"%s":[%s0]}' % (b"a" * 1_024, b"0," * 100_000)) is not None
 
 
 @pytest.mark.parametrize(
     "entries",
     [
         '{"term":1,"kind":1,"data":"","data":"eA=="}',
+        '{"term":"1","kind":1,"data":"","data":"eA=="}',
+        '{"term":"1","kind":1,"kind":1}',
         '{"term":1,"kind":1,"data":""},{"term":1,"kind":1,"kind":1,"data":""}',
         '{"term":1,"kind":1,"data":""}],"entries":[',
     ],
 )
 def test_a_name_that_occurs_twice_in_a_batch_is_refused(entries: str) -> None:
-    with pytest.raises(DecodeError, match="twice"):
-        CODEC.decode(MessageKind.APPEND_ENTRIES_REQUEST, append_entries(entries))
+    with pytest.raises(DecodeError, match=r"[a-z]: the name .* occurs twice"):
+        CODEC.decode(APPEND, append_entries(entries))
 
 
 @pytest.mark.parametrize(
@@ -227,10 +354,11 @@ def test_what_is_no_id_in_utf8_is_refused_as_a_candidate(value: bytes) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        *(b"", b" ", b"null", b"[]", b"1", b'"{}"', b"{", b"{}", b"{}{}", b"\xef\xbb\xbf{}"),
+        *(b"", b" ", b"null", b"[]", b"1", b'"{}"', b"{", b"{}{}", b"\xef\xbb\xbf{}"),
         *(b'{"term":1,"success":true}x', b'{"term":1,"success":true}{}', b'{"term":1,"success":true,}'),
         *(b'{"term":1,"success":1}', b'{"term":1,"success":"true"}', b'{"term":1,"success":true,"new":NaN}'),
         *(b'{"term":1,"success":true,"new":"\xff"}', b'{"term":1,"success":true,"\xff":1}'),
+        *(b'{"term":1,"success":true,"new":"\xed\xa0\x80"}', b'{"term":1,"success":true,"new":"\\ud800"}'),
         '{"term":1,"success":true}'.encode("utf-16"),
     ],
 )
@@ -254,7 +382,7 @@ def test_deep_nesting_is_a_decode_error_and_leaves_the_stack_intact(depth: int, 
 def test_an_error_names_the_field_and_stays_short() -> None:
     with pytest.raises(DecodeError, match=r"entries\[1\]\.kind"):
         CODEC.decode(
-            MessageKind.APPEND_ENTRIES_REQUEST,
+            APPEND,
             append_entries('{"term":1,"kind":1,"data":""},{"term":1,"kind":"x","data":""}'),
         )
     with pytest.raises(DecodeError) as caught:
@@ -262,56 +390,136 @@ def test_an_error_names_the_field_and_stays_short() -> None:
     assert len(str(caught.value)) < 400
 
 
+# -- what hostile text costs
+
+
 def filled(before: str, item: str, after: str) -> bytes:
     """A megabyte of `item`."""
-    return (before + item * ((MIB - len(before) - len(after)) // len(item)) + after).encode()
+    room = MIB - len(before.encode()) - len(after.encode())
+    return (before + item * (room // len(item.encode())) + after).encode()
 
 
+def batch(entry: str) -> bytes:
+    return append_entries(",".join([entry] * MAX_ENTRIES))
+
+
+SIXTEEN_ADDRESSES = ",".join(['"ab"'] * MAX_ADDRESSES)
+PEER = (
+    f'{{"node_id":"n2","addresses":[{SIXTEEN_ADDRESSES}],"state":"","match_index":0,"next_index":0,'
+    '"outstanding_calls":0,"connected":true,"codec":"","transport":""}'
+)
+PEERS = (
+    '{"node_id":"n1","cluster_id":"","role":"","term":0,"leader_id":"","last_log_index":0,"durable_index":0,'
+    '"commit_index":0,"applied_index":0,"peers":['
+)
+MEMBERS = snapshot_of("").decode()[:-3]
+ADDRESSES = '{"code":"","leader_addresses":['
+NEW = '{"term":1,"success":true,"new":'
 HOSTILE = {
-    "empty entries": (
-        MessageKind.APPEND_ENTRIES_REQUEST,
+    "empty entries": (APPEND, filled(append_entries("")[:-2].decode(), "{},", "{}]}")),
+    "entries of a term": (APPEND, filled(append_entries("")[:-2].decode(), '{"term":"300"},', '{"term":1}]}')),
+    "smallest entries": (
+        APPEND,
         filled(append_entries("")[:-2].decode(), '{"term":1,"kind":1,"data":""},', '{"term":1,"kind":1,"data":""}]}'),
     ),
-    "small entries": (
-        MessageKind.APPEND_ENTRIES_REQUEST,
-        filled(
-            append_entries("")[:-2].decode(),
-            '{"term":300,"kind":300,"data":"QUE="},',
-            '{"term":300,"kind":300,"data":"QUE="}]}',
-        ),
+    "dearest entries": (
+        APPEND,
+        filled(append_entries("")[:-2].decode(), '{"term":300,"kind":300,"data":"QUE="},', "{}]}"),
     ),
-    "empty lists in an unknown field": (RESPONSE, filled('{"term":1,"success":true,"new":[', "[],", "[]]}")),
-    "numbers in an unknown field": (RESPONSE, filled('{"term":1,"success":true,"new":[', "257,", "1]}")),
-    "texts in an unknown field": (RESPONSE, filled('{"term":1,"success":true,"new":[', '"ab",', '""]}')),
+    "empty lists in an unknown field": (RESPONSE, filled(NEW + "[", "[],", "[]]}")),
+    "empty objects in an unknown field": (RESPONSE, filled(NEW + "[", "{},", "{}]}")),
+    "numbers in an unknown field": (RESPONSE, filled(NEW + "[", "257,", "1]}")),
+    "texts in an unknown field": (RESPONSE, filled(NEW + "[", '"ab",', '""]}')),
     "unknown fields": (RESPONSE, filled('{"term":1,"success":true', ',"ab":[]', "}")),
-    "colons in an unknown text": (RESPONSE, filled('{"term":1,"success":true,"new":"', ":", '"}')),
+    "colons in an unknown text": (RESPONSE, filled(NEW + '"', ":", '"}')),
+    "a long name": (RESPONSE, filled('{"success":true,"', "a", '":1}')),
+    "a long name with escapes": (RESPONSE, filled('{"success":true,"', "\\u00e9", '":1}')),
+    "a long name with a wide letter": (RESPONSE, filled('{"success":true,"\U0001f98b', "a", '":1}')),
+    "a long text with a wide letter": (MessageKind.ERROR, filled('{"code":"\U0001f98b', "a", '"}')),
+    "a long text with an escaped wide letter": (MessageKind.ERROR, filled('{"code":"\\ud83e\\udd8b', "a", '"}')),
+    "a long id with a wide letter": (APPEND, filled('{"leader_id":"\U0001f98b', "a", '"}')),
+    "long texts with wide letters": (MessageKind.ERROR, filled(ADDRESSES, f'"{"a" * 65_000}\U0001f98b",', '""]}')),
+    "texts before a wide letter": (RESPONSE, filled(NEW + "[", '"",', '"\U0001f98b"]}')),
     "one term many times": (RESPONSE, filled('{"term":1,"success":true', ',"term":1', "}")),
     "quoted terms": (RESPONSE, filled('{"term":"1","success":true', ',"term":"1"', "}")),
-    "addresses": (MessageKind.ERROR, filled('{"code":"","leader_addresses":[', '"ab",', '"ab"]}')),
-    "spaced addresses": (MessageKind.ERROR, filled('{"code":"","leader_addresses":[', '"\\"" , ', '"ab"]}')),
+    "names of which the last occurs twice": (
+        RESPONSE,
+        b"{" + b",".join(b'"%d":0' % (number % 8_000) for number in range(8_001)) + b"}",
+    ),
+    "addresses": (MessageKind.ERROR, filled(ADDRESSES, '"ab",', '"ab"]}')),
+    "spaced addresses": (MessageKind.ERROR, filled(ADDRESSES, '"\\"" , ', '"ab"]}')),
     "opening brackets in a text": (MessageKind.ERROR, filled('{"code":"', '[\\"a\\",', '"}')),
+    "peers": (STATUS, filled(PEERS, PEER + ",", PEER + "]}")),
+    "empty peers": (STATUS, filled(PEERS, "{},", "{}]}")),
+    "as many empty peers as are looked at": (STATUS, (PEERS + ",".join(["{}"] * 4_100) + "]}").encode()),
+    "members": (SNAPSHOT, filled(MEMBERS, '{"id":"ab"},', "{}]}}")),
+    "empty members": (SNAPSHOT, filled(MEMBERS, "{},", "{}]}}")),
+    "addresses of a member": (SNAPSHOT, filled(MEMBERS + '{"addresses":[', '"ab",', '""]}]}}')),
     "digits": (RESPONSE, filled('{"success":true,"term":', "9", "}")),
     "quoted digits": (RESPONSE, filled('{"success":true,"term":"', "9", '"}')),
     "spaces": (RESPONSE, filled('{"success":true,"term"', " ", ':"1"}')),
     "opening brackets": (RESPONSE, filled('{"success":true,"term":', "[", "")),
     "backslashes": (MessageKind.ERROR, filled('{"code":"', "\\\\", '"}')),
 }
+MOST = {
+    "entries": (APPEND, batch('{"term":300,"kind":300,"data":"QUE="}')),
+    "entries with quoted integers": (APPEND, batch('{"term":"300","kind":"300","data":"QUE="}')),
+    "entries of which all but a term is absent": (APPEND, batch('{"term":"300"}')),
+    "a command": (MessageKind.PROPOSE_REQUEST, filled('{"command":"', "AAAA", '"}')),
+    "a command with slashes escaped": (MessageKind.PROPOSE_REQUEST, filled('{"command":"', "\\/\\/\\/\\/", '"}')),
+    "a long text": (MessageKind.ERROR, filled('{"code":"', "ab", '"}')),
+}
 
 
-@pytest.mark.parametrize("name", HOSTILE)
-def test_a_megabyte_of_hostile_json_costs_at_most_four_of_memory_and_one(name: str) -> None:
-    kind, text = HOSTILE[name]
+@pytest.mark.parametrize("name", HOSTILE | MOST)
+def test_a_megabyte_of_anything_costs_at_most_four_of_memory_and_one(name: str) -> None:
+    kind, text = (HOSTILE | MOST)[name]
     tracemalloc.start()
     try:
-        outcome = decoded_or_refused(kind, text)
+        outcome = decoded_or_refused(kind, memoryview(text))
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
     assert peak <= 4 * len(text) + MIB, f"{peak / len(text):.1f} × the input, {outcome}"
 
 
-def decoded_or_refused(kind: MessageKind, text: bytes) -> Message | None:
+@pytest.mark.parametrize("name", MOST)
+def test_the_most_that_a_message_may_hold_is_read(name: str) -> None:
+    assert decoded_or_refused(*MOST[name]) is not None
+
+
+@pytest.mark.parametrize("name", HOSTILE | MOST)
+def test_a_megabyte_of_anything_is_read_or_refused_in_no_time(name: str) -> None:
+    started = time.process_time()
+    decoded_or_refused(*(HOSTILE | MOST)[name])
+    assert time.process_time() - started < A_HANG_S
+
+
+def decoded_or_refused(kind: MessageKind, text: bytes | memoryview) -> Message | None:
     try:
         return CODEC.decode(kind, text)
     except DecodeError:
         return None
+
+
+def test_mutated_messages_are_refused_or_honest() -> None:
+    chance = Random(12)
+    messages = [(MESSAGE_KINDS[type(message)], message) for message in codec_suite.sample_messages()]
+    corpus = [(kind, CODEC.encode(message)) for kind, message in messages]
+    corpus += [(kind, json.dumps(without_zeros(plain(fields(message)))).encode()) for kind, message in messages]
+    for _ in range(FUZZED_INPUTS):
+        kind, text = chance.choice(corpus)
+        mutant = bytearray(text)
+        for _ in range(chance.randint(1, 4)):
+            place = chance.randrange(len(mutant) + 1)
+            mutant[place : place + chance.randint(0, 3)] = chance.choice(TOKENS)
+        message = decoded_or_refused(kind, bytes(mutant))
+        if message is not None:
+            check(message)
+            assert CODEC.decode(kind, CODEC.encode(message)) == message
+
+
+TOKENS = [
+    *(b"", b" ", b"0", b"9", b"-", b".", b"e9", b'"', b"\\", b"\\u0000", b"[", b"]", b"{", b"}", b",", b":", b"null"),
+    *(b"true", b'"term":', b'"":1,', b'"1"', b"\xff", b"\xc3\xa9", b"9223372036854775808", b"\x00", b"\n"),
+]

@@ -290,5 +290,47 @@ class ForgetsAKind(BrokenCodec):
         return self.right.encode(message)
 
 
+class KeepsBothForms(BrokenCodec):
+    """Builds a message out of plain dictionaries, and lets go of those when the message is there."""
+
+    def decode(self, kind: MessageKind, data: bytes | memoryview) -> Message:
+        """By way of a dictionary for each entry."""
+        message = self.right.decode(kind, data)
+        plain = msgspec.to_builtins(message, builtin_types=(bytes,))
+        again: Message = msgspec.convert(plain, type(message), builtin_types=(bytes,))
+        return again
+
+
+class DumpsWhatItRefuses(BrokenCodec):
+    """Writes all of a bad message out in hexadecimal, to put the beginning of that into the error."""
+
+    def decode(self, kind: MessageKind, data: bytes | memoryview) -> Message:
+        """Raise `DecodeError` with a dump, cut after it was made."""
+        try:
+            return self.right.decode(kind, data)
+        except DecodeError as error:
+            dump = " ".join([f"{byte:02x}" for byte in data])
+            raise DecodeError(f"{error}: {dump}"[:300]) from None
+
+
+class TakesTheBytesApart(BrokenCodec):
+    """Makes a list of its input, a reference for each byte: eight times as large before anything is read."""
+
+    def decode(self, kind: MessageKind, data: bytes | memoryview) -> Message:
+        """Copy by way of a list."""
+        return self.right.decode(kind, bytes(list(data)))
+
+
+class ShiftsItsBuffer(BrokenCodec):
+    """Takes what it has read off the front of its input, a few bytes at a time: the square of the length."""
+
+    def decode(self, kind: MessageKind, data: bytes | memoryview) -> Message:
+        """Copy what is left, again and again."""
+        rest = bytes(data)
+        while rest:
+            rest = rest[16:]
+        return self.right.decode(kind, data)
+
+
 BROKEN_CODECS: Final[tuple[type[BrokenCodec], ...]] = (*BrokenCodec.__subclasses__(), ReservesWhatIsClaimed)
 """All of them, to try a suite on."""

@@ -8,9 +8,10 @@ On the wire a field that is absent has its type's zero: 0, false, the empty text
 default here has no other; it is without one so that nobody in Python forgets it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from enum import IntEnum, StrEnum
 from functools import partial
+from itertools import chain
 from typing import Annotated, Any, Final, TypeAlias, get_args, get_origin
 
 import msgspec
@@ -24,6 +25,9 @@ from raftsdk.types import MAX_MEMBERS as MAX_MEMBERS
 
 MAX_ENTRIES: Final = 8_192
 """How many entries one message may carry."""
+
+MAX_TEXT_BYTES: Final = 64 * 1024
+"""How many bytes of UTF-8 all texts of one message may come to."""
 
 DIGEST_BYTES: Final = 32
 """Length of a SHA-256."""
@@ -437,6 +441,10 @@ def _check_request_vote(message: RequestVoteRequest) -> None:
     _identifier(message, "candidate_id")
     _number(message, "last_log_index")
     _number(message, "last_log_term")
+    if (message.last_log_index == 0) != (message.last_log_term == 0):
+        raise _fail(message, "last_log_term", "index and term must both be 0, or neither")
+    if message.last_log_term >= message.term:
+        raise _fail(message, "last_log_term", "is not below the term that is campaigned in")
 
 
 def _check_term(message: RequestVoteResponse | TimeoutNowResponse) -> None:
@@ -470,6 +478,10 @@ def _check_membership(message: InstallSnapshotRequest, membership: Membership) -
             raise _fail(message, field, "an id occurs twice, or is none")
     if any(len(member.addresses) > MAX_ADDRESSES for member in membership.members):
         raise _fail(message, "membership.members", f"one has more than {MAX_ADDRESSES} addresses")
+    if not membership.voters():
+        raise _fail(message, "membership.members", "none of them is a voter")
+    of_members = ((member.id, member.suffrage, *member.addresses) for member in membership.members)
+    _check_texts(message, chain((message.leader_id,), membership.outgoing, *of_members))
 
 
 def _check_install_snapshot_response(message: InstallSnapshotResponse) -> None:
@@ -503,10 +515,23 @@ def _check_status(message: StatusResponse) -> None:
             raise _fail(message, "peers", f"a number of {peer.node_id} is out of range")
         if len(peer.addresses) > MAX_ADDRESSES:
             raise _fail(message, "peers", f"{peer.node_id} has more than {MAX_ADDRESSES} addresses")
+    own = (message.node_id, message.cluster_id, message.role, message.leader_id)
+    of_peers = ((peer.node_id, *peer.addresses, peer.state, peer.codec, peer.transport) for peer in message.peers)
+    _check_texts(message, chain(own, *of_peers))
+
+
+def _check_texts(message: Message, texts: Iterable[str]) -> None:
+    """A ceiling for all of them together: while it is read, a text may take seven times the memory of its bytes."""
+    total_bytes = sum(len(text.encode("utf-8", "surrogatepass")) for text in texts)
+    if total_bytes > MAX_TEXT_BYTES:
+        raise DecodeError(
+            f"{type(message).__name__}: {total_bytes} bytes of text, and at most {MAX_TEXT_BYTES} allowed"
+        )
 
 
 def _check_error(message: ErrorResponse) -> None:
     _number(message, "retry_after_ms")
+    _check_texts(message, (message.code, message.message, message.leader_id, *message.leader_addresses))
     if len(message.leader_addresses) > MAX_ADDRESSES:
         raise _fail(message, "leader_addresses", f"more than {MAX_ADDRESSES}")
 

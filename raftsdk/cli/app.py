@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from raftsdk.cli import config, demo, kv, node, plugins, status
+from raftsdk.cli import config, conformance, demo, kv, node, plugins, status, wire
 from raftsdk.cli.output import EXIT_CODES_HELP, EXPECTED, complain, exit_code, say, say_json, sentence
 
 app = typer.Typer(
@@ -23,6 +23,8 @@ app.command("status", epilog=EXIT_CODES_HELP)(status.status)
 app.add_typer(kv.app, name="kv")
 app.command("plugins", epilog=EXIT_CODES_HELP)(plugins.plugins)
 app.add_typer(config.app, name="config")
+app.add_typer(wire.app, name="wire")
+app.add_typer(conformance.app, name="conformance")
 
 
 @app.callback(invoke_without_command=True)

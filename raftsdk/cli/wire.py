@@ -8,9 +8,7 @@ import typer
 
 from raftsdk import plugins
 from raftsdk.cli.output import EXIT_CODES_HELP, AsJson, Exit, complain, say, say_json
-from raftsdk.config import CODECS, DEFAULT_CODECS
-from raftsdk.errors import ConfigError
-from raftsdk.ports import Codec
+from raftsdk.config import CODECS
 from raftsdk.wire.capture import Seen, agreed_codec, frames_in, streams_in
 
 MAX_RECORDING_BYTES: Final = 1024 * 1024 * 1024
@@ -42,7 +40,8 @@ def decode(
     FILE -q -z follow,tcp,raw,0), which has both sides. Give both sides of a connection, and the hello tells the codec.
     With --json, one object a line for each frame. Exit code 1 when something in it is no sound frame.
     """
-    codecs = _codecs(codec)
+    made = [plugins.make(CODECS, codec)] if codec else plugins.make_codecs()
+    codecs = {each.name: each for each in made}
     streams = [(name, stream) for path in files or [Path("-")] for name, stream in _streams(path)]
     agreed = codec or next(filter(None, (agreed_codec(stream) for _, stream in streams)), "")
     if agreed not in codecs:
@@ -57,19 +56,6 @@ def decode(
     if troubles:
         complain(f"{troubles} of these are no sound frames")
         raise typer.Exit(Exit.FAILED)
-
-
-def _codecs(name: str) -> dict[str, Codec]:
-    """The one of that name; without one, all that are installed, the usual ones first."""
-    if name:
-        return {name: plugins.make(CODECS, name)}
-    made: dict[str, Codec] = {}
-    for each in sorted(plugins.names()[CODECS], key=lambda each: each not in DEFAULT_CODECS):
-        try:
-            made[each] = plugins.make(CODECS, each)
-        except ConfigError as error:  # one that is broken must not hide what the others can read
-            complain(str(error))
-    return made
 
 
 def _streams(path: Path) -> list[tuple[str, bytes]]:

@@ -6,17 +6,21 @@ A rule's parameters are the settings of one table that it speaks about; see `raf
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from ipaddress import ip_address
+from itertools import chain
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from raftsdk.config.reading import Fault, Rule, nearest, shown
-from raftsdk.messages import MAX_ADDRESSES, MAX_MEMBERS
+from raftsdk.messages import MAX_ADDRESSES, MAX_MEMBERS, MAX_TEXT_BYTES
 from raftsdk.types import MAX_ID_CHARS, Suffrage, is_identifier
 
 CODECS: Final = "raftsdk.codecs"
 TRANSPORTS: Final = "raftsdk.transports"
 STORAGE: Final = "raftsdk.storage"
 STATE_MACHINES: Final = "raftsdk.state_machines"
+
+MAX_ADDRESS_BYTES: Final = MAX_TEXT_BYTES * 3 // 4
+"""Of all members' ids and addresses; the rest of a message's text is for what it says about them."""
 
 
 def _a_late_heartbeat_costs_no_election(election_timeout_ticks: int, heartbeat_interval_ticks: int) -> Iterator[Fault]:
@@ -106,6 +110,17 @@ def _somebody_may_vote(members: Sequence[Mapping[str, Any]]) -> Iterator[Fault]:
 def _the_members_fit_a_message(members: Sequence[Mapping[str, Any]]) -> Iterator[Fault]:
     if len(members) > MAX_MEMBERS:
         yield "members", f"are {len(members)}, and a message carries {MAX_MEMBERS} at the most: leave some out"
+
+
+def _the_addresses_fit_a_message(members: Sequence[Mapping[str, Any]]) -> Iterator[Fault]:
+    texts = chain.from_iterable((member.get("id", ""), *member.get("addresses", ())) for member in members)
+    total_bytes = sum(len(text.encode("utf-8", "surrogatepass")) for text in texts)
+    if total_bytes > MAX_ADDRESS_BYTES:
+        yield (
+            "members",
+            f"have ids and addresses of {total_bytes} bytes, and {MAX_ADDRESS_BYTES} at the most fit the messages that "
+            "carry them: give shorter ones",
+        )
 
 
 def _every_member_can_be_reached(members: Sequence[Mapping[str, Any]]) -> Iterator[Fault]:
@@ -294,6 +309,7 @@ CLUSTER: Final[Sequence[Rule]] = (
     _the_node_is_a_member,
     _somebody_may_vote,
     _the_members_fit_a_message,
+    _the_addresses_fit_a_message,
 )
 WIRED: Final[Sequence[Rule]] = (
     *CLUSTER,

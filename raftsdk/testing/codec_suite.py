@@ -13,6 +13,7 @@ import re
 import time
 import tracemalloc
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from random import Random
 from typing import Final
 
@@ -24,6 +25,7 @@ from raftsdk.messages import (
     MAX_ADDRESSES,
     MAX_ENTRIES,
     MAX_MEMBERS,
+    MAX_TEXT_BYTES,
     MESSAGE_KINDS,
     MESSAGE_TYPES,
     AppendEntriesRequest,
@@ -97,8 +99,10 @@ def _messages_about(number: int) -> list[Message]:
         ),
         AppendEntriesResponse(term=number, success=True),
         AppendEntriesResponse(term=number, success=False, conflict_index=number, conflict_term=number),
-        RequestVoteRequest(term=term, candidate_id="n1", last_log_index=number, last_log_term=0),
-        RequestVoteRequest(term=term, candidate_id="n1", last_log_index=1, last_log_term=number, pre_vote=True),
+        RequestVoteRequest(term=max(number, 2), candidate_id="n1", last_log_index=number, last_log_term=min(number, 1)),
+        RequestVoteRequest(
+            term=max(number, 2), candidate_id="n1", last_log_index=1, last_log_term=max(number, 2) - 1, pre_vote=True
+        ),
         RequestVoteResponse(term=number, vote_granted=True),
         RequestVoteResponse(term=number, vote_granted=False),
         _snapshot_piece(number, b"data"),
@@ -259,6 +263,9 @@ def dishonest_messages() -> list[Message]:
         change(vote, candidate_id="n 1"),
         change(vote, last_log_index=-1),
         change(vote, last_log_term=2**64 - 1),
+        change(vote, last_log_term=5),
+        change(vote, last_log_term=0),
+        change(vote, last_log_index=0),
         RequestVoteResponse(term=-(2**63), vote_granted=True),
         change(piece, term=0),
         change(piece, term=4),
@@ -275,6 +282,9 @@ def dishonest_messages() -> list[Message]:
         change(piece, membership=Membership(members=(Member("n1", ("",) * (MAX_ADDRESSES + 1)),))),
         change(piece, membership=Membership(members=tuple(Member(f"n{i}") for i in range(MAX_MEMBERS + 1)))),
         change(piece, membership=Membership(members=(Member("n1"),), outgoing=("n 1",))),
+        change(piece, membership=Membership(members=())),
+        change(piece, membership=Membership(members=(Member("n1", (), Suffrage.LEARNER),))),
+        change(piece, membership=Membership(members=(Member("n1", ("a" * MAX_TEXT_BYTES,)),))),
         InstallSnapshotResponse(term=1, next_offset=-1, installed=False),
         TimeoutNowRequest(term=0, leader_id="n1"),
         TimeoutNowRequest(term=1, leader_id="n\n1"),
@@ -289,6 +299,9 @@ def dishonest_messages() -> list[Message]:
         change(honest, entries=[Entry(4, 1, b"")] * (MAX_ENTRIES + 1)),
         ErrorResponse(code="", retry_after_ms=-1),
         ErrorResponse(code="", leader_addresses=[""] * (MAX_ADDRESSES + 1)),
+        ErrorResponse(code="", message="a" * (MAX_TEXT_BYTES + 1)),
+        ErrorResponse(code="", message="é" * (MAX_TEXT_BYTES // 2), leader_addresses=["b"]),
+        _status(1, [change(_peer_status(1), codec="c" * MAX_TEXT_BYTES)]),
     ]
 
 
@@ -307,7 +320,8 @@ def largest_messages() -> list[Message]:
     batch, piece, payload = large_message(), _snapshot_piece(0, b""), Random(20).randbytes(_MIB)
     addresses = [f"tcp://host-{number}.example:7001" for number in range(MAX_ADDRESSES)]
     members = tuple(
-        Member(f"n{number:0>{MAX_ID_CHARS - 1}}", tuple(addresses), Suffrage.LEARNER) for number in range(MAX_MEMBERS)
+        Member(f"n{number:0>{MAX_ID_CHARS - 1}}", tuple(addresses), Suffrage.LEARNER if number else Suffrage.VOTER)
+        for number in range(MAX_MEMBERS)
     )
     peers = [change(_peer_status(MAX_INTEGER), node_id=member.id, addresses=addresses) for member in members]
     # Terms, kinds and payloads that all differ, and of which Python keeps none: every one is an object of its own.
@@ -327,7 +341,11 @@ def largest_messages() -> list[Message]:
 
 def random_message(chance: Random) -> Message:
     """Any message an honest node could send: kind, numbers, lists and texts by chance, most of them near a boundary."""
-    return chance.choice(_RANDOM_MESSAGES)(chance)
+    while True:
+        message = chance.choice(_RANDOM_MESSAGES)(chance)
+        with suppress(DecodeError):  # chance may have it that there is too much text, or no voter
+            check(message)
+            return message
 
 
 def _random_number(chance: Random, low: int = 0) -> int:
@@ -387,6 +405,17 @@ def _random_peer(chance: Random) -> PeerStatus:
     )
 
 
+def _random_vote(chance: Random) -> Message:
+    last_log_term = chance.choice((0, _random_number(chance) >> 1))
+    return RequestVoteRequest(
+        term=max(_random_number(chance), last_log_term + 1),
+        candidate_id=_random_id(chance),
+        last_log_index=_random_number(chance, low=1) if last_log_term else 0,
+        last_log_term=last_log_term,
+        pre_vote=chance.random() < 0.5,
+    )
+
+
 def _random_snapshot_piece(chance: Random) -> Message:
     members = tuple(
         Member(f"n{number}", tuple(_random_addresses(chance)), chance.choice(list(Suffrage)))
@@ -409,13 +438,7 @@ _RANDOM_MESSAGES: Final[tuple[Callable[[Random], Message], ...]] = (
         conflict_index=_random_number(chance),
         conflict_term=_random_number(chance),
     ),
-    lambda chance: RequestVoteRequest(
-        term=_random_number(chance, low=1),
-        candidate_id=_random_id(chance),
-        last_log_index=_random_number(chance),
-        last_log_term=_random_number(chance),
-        pre_vote=chance.random() < 0.5,
-    ),
+    _random_vote,
     lambda chance: RequestVoteResponse(term=_random_number(chance), vote_granted=chance.random() < 0.5),
     _random_snapshot_piece,
     lambda chance: InstallSnapshotResponse(
@@ -545,7 +568,7 @@ async def _integers(codec: Codec) -> None:
         for number in (2**bit, MAX_INTEGER - 2**bit):
             _expect_return(
                 codec,
-                RequestVoteRequest(term=max(number, 1), candidate_id="n1", last_log_index=number, last_log_term=number),
+                AppendEntriesResponse(term=number, success=False, conflict_index=number, conflict_term=number),
             )
             _expect_return(
                 codec,

@@ -31,9 +31,6 @@ logger = logging.getLogger("raftsdk.wire")
 MAX_CONNECTIONS_OF_A_PEER: Final = 4
 """Two lanes, and as many again while a peer that lost its network comes back before its old connections have ended."""
 
-_REFUSALS: Final = {"bad_version": "version_mismatch", "bad_hello": "bad_hello"}
-"""The refusal for what is no hello and yet comes from somebody who may understand why, by its `WireError` reason."""
-
 _SWEEPS_A_TIMEOUT: Final = 4
 
 
@@ -132,9 +129,10 @@ class Server:
         try:
             hello = _parse_hello(received)
         except WireError as fault:
-            code = _REFUSALS.get(fault.reason)
-            if code is not None:
-                _write_answer(connection, HelloRefused(code=code, message=str(fault)))
+            if fault.reason == "bad_version":
+                _write_answer(connection, HelloRefused(code="version_mismatch", message=str(fault)))
+            elif fault.reason == "bad_hello":
+                _write_answer(connection, HelloRefused(code="bad_hello", message=str(fault)))
             raise
         answer = self._judge(hello, certified_names(connection))
         _write_answer(connection, answer)

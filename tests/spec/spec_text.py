@@ -106,8 +106,8 @@ def bare(cell: str) -> str:
 
 
 def number(cell: str) -> int:
-    """A number with commas between the thousands, hexadecimal, or a power of two less one."""
+    """A number with commas between the thousands, hexadecimal, or a power of two less something."""
     text = cell.strip("`").replace(",", "")
-    if power := re.fullmatch(r"2\^(\d+)-1", text):
-        return int(2 ** int(power[1]) - 1)
+    if power := re.fullmatch(r"2\^(\d+)-(\d+)", text):
+        return int(2 ** int(power[1])) - int(power[2])
     return int(text, base=0)

@@ -149,7 +149,9 @@ _PLACES: dict[type[Struct], Callable[[Any, Callable[[Any], Any]], dict[str, Any]
     ),
     Membership: lambda message, change: {"membership": change(message.membership)},
     Member: lambda message, change: {
-        "membership": Membership((change(message.membership.members[0]),), message.membership.outgoing)
+        "membership": Membership(
+            (change(message.membership.members[0]), Member("a-voter")), message.membership.outgoing
+        )
     },
 }
 _HOLDERS: dict[type[Struct], type[Message]] = {
@@ -202,7 +204,7 @@ def _edges(record: type[Struct], row: dict[str, str]) -> tuple[Sequence[object],
     """Values that the row allows, and values that it does not."""
     match row["type"], row["range"].split(".."):
         case "u63", [low, high]:
-            assert number(high) == MAX_INTEGER
+            assert number(high) in (MAX_INTEGER, MAX_INTEGER - 1)
             return (number(low), number(high)), (number(low) - 1, number(high) + 1, -(2**63), 2**64)
         case "id", ["id"]:
             return _IDS, _NO_IDS
@@ -216,12 +218,14 @@ def _edges(record: type[Struct], row: dict[str, str]) -> tuple[Sequence[object],
             return _TEXTS, ()
         case ("consistency" | "suffrage") as name, ["closed"]:
             return list(_ENUMERATIONS[name]), ()
-        case "Membership", ["any"]:
-            return (Membership(()), Membership((Member("n1"),), ("n1",))), ()
-        case kind, ["0", most] if kind.startswith("list of "):
-            count = int(most.removesuffix(" items"))
+        case "Membership", ["with a voter"]:
+            learner = Member("n1", (), Suffrage.LEARNER)
+            return (Membership((Member("n1"),), ("n1",)),), (Membership(()), Membership((learner,)))
+        case kind, [fewest, most] if kind.startswith("list of "):
+            least, greatest = int(fewest), int(most.removesuffix(" items"))
             make = _items(kind.removeprefix("list of "))
-            return (make(0), make(count)), (make(count + 1), *([("a b",), ("a", "a")] if kind == "list of id" else []))
+            outside = [make(greatest + 1), *([make(least - 1)] if least else [])]
+            return (make(least), make(greatest)), outside + ([("a b",), ("a", "a")] if kind == "list of id" else [])
     raise AssertionError(f"{row['field']}: {row['type']} has no range {row['range']!r}")
 
 

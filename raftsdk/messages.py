@@ -522,7 +522,11 @@ def _check_status(message: StatusResponse) -> None:
 
 def _check_texts(message: Message, texts: Iterable[str]) -> None:
     """A ceiling for all of them together: while it is read, a text may take seven times the memory of its bytes."""
-    total_bytes = sum(len(text.encode("utf-8", "surrogatepass")) for text in texts)
+    total_bytes = 0
+    for text in texts:
+        # Its characters first: to encode a wide text takes four bytes for each of them.
+        too_long = len(text) > MAX_TEXT_BYTES
+        total_bytes += len(text) if too_long else len(text.encode("utf-8", "surrogatepass"))
     if total_bytes > MAX_TEXT_BYTES:
         raise DecodeError(
             f"{type(message).__name__}: {total_bytes} bytes of text, and at most {MAX_TEXT_BYTES} allowed"

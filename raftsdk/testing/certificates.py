@@ -47,11 +47,18 @@ class Authority:
         self.certificate = directory / f"{name}.pem"  #: Whom members have to trust.
         self.certificate.write_bytes(_pem(own.sign(self._key, hashes.SHA256())))
 
-    def issue(self, name: str, lifetime: timedelta = timedelta(days=1)) -> Issued:
-        """A certificate for the node or client of that name, valid from now on; with a past end, it has expired."""
+    def issue(self, name: str, lifetime: timedelta = timedelta(days=1), *, for_a_client: bool = False) -> Issued:
+        """A certificate for the node or client of that name, valid from now on; with a past end, it has expired.
+
+        One for a client makes nobody a member.
+        """
         key = ec.generate_private_key(ec.SECP256R1())
         begun = _begun(_named(name), key, lifetime).issuer_name(self._name)
         begun = begun.add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        if for_a_client:
+            begun = begun.add_extension(
+                x509.ExtendedKeyUsage([x509.oid.ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False
+            )
         of_authority = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
         begun = begun.add_extension(of_authority, critical=False)
         issued = Issued(self._directory / f"{name}.pem", self._directory / f"{name}.key")

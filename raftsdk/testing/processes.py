@@ -198,7 +198,7 @@ def _issue_certificates(directory: Path, names: Sequence[str]) -> dict[str, TlsC
 
     directory.mkdir(parents=True, exist_ok=True)
     authority = Authority(directory)
-    issued = {name: authority.issue(name) for name in names}
+    issued = {name: authority.issue(name, for_a_client=name == CLIENT) for name in names}
     return {
         name: TlsConfig(certificate=str(own.certificate), key=str(own.key), authorities=str(authority.certificate))
         for name, own in issued.items()

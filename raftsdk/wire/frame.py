@@ -67,16 +67,21 @@ def encode_frame(kind: int, flags: int, call_id: int, body: bytes, body_checksum
     return b"".join((head, checksum.to_bytes(4, "big"), body))
 
 
-def parse_frame(data: bytes) -> Frame:
+def parse_frame(data: bytes, max_frame_bytes: int = 2**32 - 1) -> Frame:
     """The frame in `data`, whose body is a view into it. Raises `WireError`: the sender is broken or is no peer of
     ours.
 
-    The version is looked at before the checksum, so that a later version may sum differently and still be told apart.
+    The limit comes first, which a transport over messages does not judge by the header. The version is looked at before
+    the checksum, so that a later version may sum differently and still be told apart.
     The reserved byte is ignored: whoever gives it a meaning wants to be understood by us.
     """
     if len(data) < FRAME_HEADER_BYTES:
         raise WireError("bad_length", f"{len(data)} bytes are no frame: a header has {FRAME_HEADER_BYTES}")
     length, version, kind, flags, _, group, call_id, checksum = _HEADER.unpack_from(data)
+    if length > max_frame_bytes:
+        raise WireError(
+            "oversize", f"a frame declares a body of {length} bytes, and at most {max_frame_bytes} are taken"
+        )
     if version != VERSION:
         raise WireError("bad_version", f"a frame of version {version}, where {VERSION} was expected")
     if length != len(data) - FRAME_HEADER_BYTES:

@@ -171,7 +171,7 @@ class Link:
             raise Unreachable(f"{connection.remote} did not answer the hello within {limit_ms} ms") from None
         if not received:
             raise Unreachable(f"{connection.remote} closed the connection instead of answering the hello")
-        frame = parse_frame(received[0])
+        frame = parse_frame(received[0], connection.max_frame_bytes)
         if (frame.kind, frame.flags, len(received)) != (WireKind.HELLO_ANSWER, Flags.RESPONSE, 1):
             raise WireError("unexpected_kind", f"a frame of kind {frame.kind:#04x}, where the hello's answer was due")
         answer = accepted(decode_answer(frame.body), self._hello)

@@ -23,4 +23,4 @@ async def read_frames(connection: Connection, take: Callable[[Frame], None]) -> 
                 served = 0
                 await asyncio.sleep(0)
             served += 1
-            take(parse_frame(data))
+            take(parse_frame(data, connection.max_frame_bytes))

@@ -127,7 +127,7 @@ class Server:
         if not received:
             return None
         try:
-            hello = _parse_hello(received)
+            hello = _parse_hello(received, connection.max_frame_bytes)
         except WireError as fault:
             if fault.reason == "bad_version":
                 _write_answer(connection, HelloRefused(code="version_mismatch", message=str(fault)))
@@ -236,8 +236,8 @@ def _descriptors() -> int:
     return sys.maxsize
 
 
-def _parse_hello(received: list[bytes]) -> Hello:
-    frame = parse_frame(received[0])
+def _parse_hello(received: list[bytes], max_frame_bytes: int) -> Hello:
+    frame = parse_frame(received[0], max_frame_bytes)
     if (frame.kind, frame.flags, len(received)) != (WireKind.HELLO, 0, 1):
         raise WireError("unexpected_kind", f"kind {frame.kind:#04x}, where a hello and nothing else was due")
     return decode_hello(frame.body)

@@ -154,9 +154,9 @@ GOLDEN: list[tuple[Message, str]] = [
         "0000000003000000 0000000002000000 ffffffffffffff7f 0100000000000000",
     ),
     (
-        RequestVoteRequest(term=258, candidate_id="n1", last_log_index=5, last_log_term=0, pre_vote=True),
+        RequestVoteRequest(term=258, candidate_id="n1", last_log_index=5, last_log_term=6, pre_vote=True),
         "0000000007000000 0000000004000100"
-        " 0201000000000000 0500000000000000 0000000000000000 0100000000000000"  # three integers and a bool
+        " 0201000000000000 0500000000000000 0600000000000000 0100000000000000"  # three integers and a bool
         " 010000001a000000 6e31000000000000",
     ),
     (

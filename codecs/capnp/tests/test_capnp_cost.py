@@ -30,10 +30,9 @@ from capnp_by_hand import (
 )
 from raftsdk_capnp import CapnpCodec
 from raftsdk_capnp.framing import MAX_SEGMENTS
-from raftsdk_capnp.texts import MAX_TEXT_BYTES
 
 from raftsdk.errors import DecodeError
-from raftsdk.messages import MAX_ADDRESSES, MAX_ENTRIES, MAX_MEMBERS, MessageKind
+from raftsdk.messages import MAX_ADDRESSES, MAX_ENTRIES, MAX_MEMBERS, MAX_TEXT_BYTES, MessageKind
 
 CODEC = CapnpCodec()
 MIB = 1024 * 1024

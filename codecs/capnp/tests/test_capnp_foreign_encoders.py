@@ -37,6 +37,7 @@ from raftsdk_capnp.fields import write
 from raftsdk_capnp.framing import MAX_SEGMENTS
 from raftsdk_capnp.schema import STRUCTS
 
+from raftsdk.errors import DecodeError
 from raftsdk.messages import (
     MESSAGE_KINDS,
     AppendEntriesRequest,
@@ -144,15 +145,16 @@ def test_a_root_that_is_null_has_zeros_only_and_the_checks_decide() -> None:
         assert CODEC.decode(MESSAGE_KINDS[type(zero)], NULL_ROOT) == zero
 
 
-def test_a_membership_without_anything_and_a_suffrage_left_out_are_read() -> None:
+def test_a_suffrage_left_out_is_a_voters_and_a_membership_left_out_has_no_voter() -> None:
     piece = struct.pack("<5Q", 1, 1, 1, 0, 0)  # term, last included index and term, total bytes, offset
     digest = data(bytes(32))
     member = struct_of(b"", structs((b"", [text("n1"), NULL, NULL])), NULL)
-    for membership, expected in ((NULL, Membership(members=())), (member, Membership(members=(Member("n1"),)))):
-        encoded = rooted(struct_of(piece, text("n1"), membership, digest, NULL))
-        decoded = CODEC.decode(MessageKind.INSTALL_SNAPSHOT_REQUEST, encoded)
-        assert isinstance(decoded, InstallSnapshotRequest)
-        assert decoded.membership == expected
+    of_one, of_none = (rooted(struct_of(piece, text("n1"), members, digest, NULL)) for members in (member, NULL))
+    decoded = CODEC.decode(MessageKind.INSTALL_SNAPSHOT_REQUEST, of_one)
+    assert isinstance(decoded, InstallSnapshotRequest)
+    assert decoded.membership == Membership(members=(Member("n1"),))
+    with pytest.raises(DecodeError, match=r"InstallSnapshotRequest\.membership\.members: none of them is a voter"):
+        CODEC.decode(MessageKind.INSTALL_SNAPSHOT_REQUEST, of_none)
 
 
 def newer_schema(folder: Path) -> Any:

@@ -11,19 +11,20 @@ from typing import Final, NamedTuple
 
 import pytest
 from raftsdk_flatbuffers import FlatbuffersCodec
-from raftsdk_flatbuffers.reader import LONGEST_WIDE_TEXT_BYTES, SHARED_BYTES
 
 from raftsdk.errors import DecodeError
 from raftsdk.messages import (
     MAX_ADDRESSES,
     MAX_ENTRIES,
     MAX_MEMBERS,
+    MAX_TEXT_BYTES,
     MESSAGE_KINDS,
     MESSAGE_TYPES,
     AppendEntriesRequest,
     ErrorResponse,
     InstallSnapshotRequest,
     Message,
+    MessageKind,
     ProposeRequest,
     StatusResponse,
 )
@@ -134,10 +135,14 @@ HOSTILE = {
     "more entries than there are bytes": Hostile(
         AppendEntriesRequest, buffer({ENTRIES: 0}, pack("<I", 2**32 - 1) + bytes(64)), refused=True
     ),
-    "a text of a megabyte": Hostile(ErrorResponse, error("a" * MIB), refused=False),
+    "a text of a megabyte": Hostile(ErrorResponse, error("a" * MIB), refused=True),
     "a wide text of a megabyte": Hostile(ErrorResponse, error(wide(MIB)), refused=True),
     "a megabyte of wide texts": Hostile(
-        ErrorResponse, error(addresses=(wide(LONGEST_WIDE_TEXT_BYTES),) * MAX_ADDRESSES), refused=False
+        ErrorResponse, error(addresses=(wide(MAX_TEXT_BYTES),) * MAX_ADDRESSES), refused=True
+    ),
+    "as long a wide text as may be": Hostile(ErrorResponse, error(wide(MAX_TEXT_BYTES)), refused=False),
+    "as long wide texts as may be": Hostile(
+        ErrorResponse, error(addresses=(wide(MAX_TEXT_BYTES // MAX_ADDRESSES),) * MAX_ADDRESSES), refused=False
     ),
     "texts in each other": Hostile(ErrorResponse, texts_in_each_other(), refused=True),
     "a short text shared by all peers": Hostile(StatusResponse, shared_by_all_peers(wide(64).encode()), refused=True),
@@ -193,17 +198,28 @@ def test_bytes_of_one_message_asked_for_as_another_cost_no_more() -> None:
             assert time.perf_counter() - start < MAX_SECONDS
 
 
-def test_a_text_is_wide_at_most_once_beyond_its_limit() -> None:
-    for size, fits in ((LONGEST_WIDE_TEXT_BYTES, True), (LONGEST_WIDE_TEXT_BYTES + 1, False)):
-        assert (outcome(ErrorResponse, error(wide(size))) is not None) is fits
+@pytest.mark.parametrize("message", ["a" * (MAX_TEXT_BYTES + 1), wide(MAX_TEXT_BYTES + 1), "a" * MIB, wide(MIB)])
+def test_a_text_that_is_too_long_is_refused_by_its_name_before_it_is_made(message: str) -> None:
+    data = error(message)
+    tracemalloc.start()
+    try:
+        with pytest.raises(DecodeError, match=r"ErrorResponse\.message: .* more than 65536 bytes of text"):
+            CODEC.decode(MessageKind.ERROR, data)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < MAX_TEXT_BYTES
 
 
-def test_shared_texts_may_exceed_the_message_by_so_much_and_no_more() -> None:
-    for shares, fits in ((8, True), (9, False)):
-        text_bytes = SHARED_BYTES // 8
-        data = buffer({ADDRESSES_OF_AN_ERROR: 0}, offsets_to(0, shares + 1, text(b"a" * text_bytes)))
-        assert len(data) < text_bytes + 100
-        assert (outcome(ErrorResponse, data) is not None) is fits
+def test_a_shared_text_counts_as_often_as_it_is_read() -> None:
+    text_bytes = MAX_TEXT_BYTES // 8
+    eight, nine = (
+        buffer({ADDRESSES_OF_AN_ERROR: 0}, offsets_to(0, shares, text(b"a" * text_bytes))) for shares in (8, 9)
+    )
+    assert len(nine) < text_bytes + 100
+    assert CODEC.decode(MessageKind.ERROR, eight) == ErrorResponse(code="", leader_addresses=["a" * text_bytes] * 8)
+    with pytest.raises(DecodeError, match=r"leader_addresses\[8\]: .* more than 65536 bytes of text"):
+        CODEC.decode(MessageKind.ERROR, nine)
 
 
 def outcome(message_type: type[Message], data: bytes | memoryview) -> Message | None:

@@ -18,6 +18,7 @@ from raftsdk.errors import DecodeError
 from raftsdk.messages import (
     MAX_ADDRESSES,
     MAX_ENTRIES,
+    MAX_TEXT_BYTES,
     MESSAGE_KINDS,
     AppendEntriesRequest,
     AppendEntriesResponse,
@@ -162,15 +163,21 @@ def test_unknown_fields_of_entries_are_ignored() -> None:
 
 
 def test_a_long_text_in_a_message_in_our_own_words_may_hold_anything_that_names_are_made_of() -> None:
-    message = ErrorResponse(code='{"":,' * 50_000)
+    message = ErrorResponse(code='{"":,' * (MAX_TEXT_BYTES // 5))
+    assert len(CODEC.encode(message)) > MAX_TEXT_BYTES
     assert CODEC.decode(MessageKind.ERROR, CODEC.encode(message)) == message
 
 
-def test_sixty_kilobytes_of_any_text_are_read_however_they_are_escaped() -> None:
-    for character in ("\U0001f98b", "\u65e5", "\xe9", "\x00", '"'):
-        message = ErrorResponse(code="\U0001f98b" + character * (60_000 // len(character.encode())))
-        assert CODEC.decode(MessageKind.ERROR, CODEC.encode(message)) == message
-        assert CODEC.decode(MessageKind.ERROR, json.dumps(fields(message)).encode()) == message
+@pytest.mark.parametrize("first", ["", "\U0001f98b"], ids=["narrow", "wide"])
+@pytest.mark.parametrize("characters", ["\U0001f98b", "\u65e5", "\xe9", "\x00", '"', "\\", "\\\x00", "\\u"], ids=ascii)
+def test_as_much_text_as_may_be_is_read_and_no_more_however_it_is_escaped(first: str, characters: str) -> None:
+    repeated, rest = divmod(MAX_TEXT_BYTES - len(first.encode()), len(characters.encode()))
+    longest = ErrorResponse(code=first + characters * repeated + "a" * rest)
+    too_long = msgspec.structs.replace(longest, leader_addresses=["b"])
+    for written in (CODEC.encode, lambda message: json.dumps(fields(message)).encode()):
+        assert CODEC.decode(MessageKind.ERROR, written(longest)) == longest
+        with pytest.raises(DecodeError, match="65537 bytes of text, and at most 65536 allowed"):
+            CODEC.decode(MessageKind.ERROR, written(too_long))
 
 
 # -- absent fields
@@ -296,7 +303,11 @@ def test_a_name_that_occurs_twice_is_refused_also_where_another_is_absent(text: 
 
 @pytest.mark.parametrize(
     "member",
-    ['{"id":"n","id":"n"}', '{"id":"n"},{"id":"m","new":1,"n\\u0065w":1}', '{"id":"n"}]},"membership":{"members":['],
+    [
+        '{"id":"n","id":"n"}',
+        '{"id":"n"},{"id":"m","new":1,"n\\u0065w":1}',
+        '{"id":"n"}]},"membership":{"members":[{"id":"n"}',
+    ],
 )
 def test_a_name_that_occurs_twice_in_a_record_is_refused(member: str) -> None:
     with pytest.raises(DecodeError, match=r"[a-z]: the name .* occurs twice"):
@@ -460,6 +471,12 @@ HOSTILE = {
     "spaces": (RESPONSE, filled('{"success":true,"term"', " ", ':"1"}')),
     "opening brackets": (RESPONSE, filled('{"success":true,"term":', "[", "")),
     "backslashes": (MessageKind.ERROR, filled('{"code":"', "\\\\", '"}')),
+    "a long text": (MessageKind.ERROR, filled('{"code":"', "ab", '"}')),
+    "a long text in Latin-1": (MessageKind.ERROR, filled('{"code":"é', "a", '"}')),
+    "escaped backslashes and letters beside a wide one": (
+        MessageKind.ERROR,
+        filled('{"code":"\U0001f98b', "\\\\u", '"}'),
+    ),
 }
 MOST = {
     "entries": (APPEND, batch('{"term":300,"kind":300,"data":"QUE="}')),
@@ -467,7 +484,7 @@ MOST = {
     "entries of which all but a term is absent": (APPEND, batch('{"term":"300"}')),
     "a command": (MessageKind.PROPOSE_REQUEST, filled('{"command":"', "AAAA", '"}')),
     "a command with slashes escaped": (MessageKind.PROPOSE_REQUEST, filled('{"command":"', "\\/\\/\\/\\/", '"}')),
-    "a long text": (MessageKind.ERROR, filled('{"code":"', "ab", '"}')),
+    "as long a text as may be": (MessageKind.ERROR, b'{"code":"%b"}' % (b"ab" * (MAX_TEXT_BYTES // 2))),
 }
 
 

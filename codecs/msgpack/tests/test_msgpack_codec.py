@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from raftsdk_msgpack import MsgpackCodec
 from raftsdk_msgpack.columns import AppendEntriesColumns
+from raftsdk_msgpack.texts import refuse_long_texts
 
 from raftsdk.errors import DecodeError
 from raftsdk.messages import (
@@ -296,7 +297,7 @@ def test_what_is_not_of_the_bin_format_is_refused_as_bytes(value: object) -> Non
         CODEC.decode(MessageKind.PROPOSE_REQUEST, msgpack.packb({"command": value}))
 
 
-@pytest.mark.parametrize("value", [b"n1", 1, None, ["n1"], "n/1", "", "a" * 129, "a" * MIB, msgpack.ExtType(1, b"n1")])
+@pytest.mark.parametrize("value", [b"n1", 1, None, ["n1"], "n/1", "", "a" * 129, "a" * 60_000, msgpack.ExtType(1, b"n1")])
 def test_what_is_no_id_is_refused_as_a_candidate(value: object) -> None:
     vote = {"term": 1, "candidate_id": value, "last_log_index": 0, "last_log_term": 0}
     with pytest.raises(DecodeError, match="candidate_id") as caught:
@@ -539,3 +540,47 @@ TOKENS = [
         b"\xdf\x00\x00\x00\x01",
     ),
 ]
+
+
+def wide(length: int) -> str:
+    """A text of ASCII but for its last character, which makes Python keep all of them in four bytes."""
+    return "a" * (length - 1) + "\U0001f98b"
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields"),
+    [
+        (MessageKind.ERROR, {"code": wide(1_000_000)}),
+        (MessageKind.TIMEOUT_NOW_REQUEST, {"term": 1, "leader_id": wide(1_000_000)}),
+        (MessageKind.TIMEOUT_NOW_RESPONSE, {"term": 1, wide(1_000_000): 1}),
+        (MessageKind.TIMEOUT_NOW_RESPONSE, {"term": 1, "later": [{"deep": wide(1_000_000)}]}),
+        (MessageKind.QUERY_REQUEST, {"query": b"", "consistency": wide(1_000_000)}),
+        (MessageKind.PROPOSE_REQUEST, {"command": b"\xdb\x00\x01\x00\x01" * 9, "later": wide(1_000_000)}),
+    ],
+)
+def test_a_long_text_is_refused_before_a_string_is_made_of_it(kind: MessageKind, fields: dict[str, Any]) -> None:
+    data = msgpack.packb(fields)
+    with pytest.raises(DecodeError, match="a text of more than 65536 bytes"):
+        MsgpackCodec().decode(kind, data)
+    assert peak_bytes(kind, data) <= 2 * len(data)
+
+
+def test_a_payload_may_hold_what_looks_like_a_long_text() -> None:
+    for look_alike in (b"\xdb\x00\x01\x00\x01", b"\xdb\xff\xff\xff\xff", b"\xdb"):
+        message = ProposeRequest(command=look_alike + bytes(200_000) + look_alike * 3)
+        assert MsgpackCodec().decode(MessageKind.PROPOSE_REQUEST, MsgpackCodec().encode(message)) == message
+
+
+def test_every_format_is_stepped_over_on_the_way_to_a_long_text() -> None:
+    values = [
+        None, True, 1, -1, 200, 2**15, 2**31, 2**63, -100, -(2**14), -(2**30), -(2**60), 1.5, "x" * 40, "x" * 300,
+        b"", b"b" * 300, b"b" * 70_000, [0] * 20, [0] * 70_000, dict.fromkeys(map(str, range(20)), 0),
+        msgpack.ExtType(1, b"1"), msgpack.ExtType(1, b"12"), msgpack.ExtType(1, b"1234"), msgpack.ExtType(1, b"8" * 8),
+        msgpack.ExtType(1, b"h" * 16), msgpack.ExtType(1, b"x" * 17), msgpack.ExtType(1, b"x" * 300),
+        msgpack.ExtType(1, b"x" * 70_000),
+    ]  # fmt: skip
+    for value in (*values, values):
+        sound = msgpack.packb({"term": 1, "later": value, "last": "x" * 65_536})
+        refuse_long_texts(sound)
+        with pytest.raises(DecodeError, match="a text of more than 65536 bytes"):
+            refuse_long_texts(msgpack.packb({"term": 1, "later": value, "last": "x" * 65_537}))

@@ -22,6 +22,7 @@ from raftsdk.messages import (
     MAX_ADDRESSES,
     MAX_ENTRIES,
     MAX_MEMBERS,
+    MAX_TEXT_BYTES,
     MESSAGE_KINDS,
     MESSAGE_TYPES,
     AppendEntriesRequest,
@@ -42,7 +43,7 @@ HEADER = field(1, 9) + field(2, "n1")
 NODE = field(1, "n1")
 ZERO = field(15, 0)
 EMOJI = "\U0001f98b".encode()
-LONGEST = field(2, b"a" * (bounds.MAX_NON_ASCII_BYTES - len(EMOJI)) + EMOJI)
+LONGEST = field(2, b"a" * (MAX_TEXT_BYTES - len(EMOJI)) + EMOJI)
 
 
 def filled(item: bytes, length: int = MIB) -> bytes:
@@ -211,7 +212,7 @@ def test_8192_entries_may_have_64_unknown_fields_each() -> None:
 
 def test_the_largest_lists_may_have_64_unknown_fields_in_every_record() -> None:
     unknown = ZERO * 64
-    addresses = field(2, "a" * 300) * MAX_ADDRESSES
+    addresses = field(2, "a" * 60) * MAX_ADDRESSES
     peer = field(10, NODE + addresses + unknown + b"".join(field(number, 1) for number in (4, 5, 6, 7)))
     status = CODEC.decode(STATUS, NODE + unknown + peer * MAX_MEMBERS)
     assert isinstance(status, StatusResponse)
@@ -241,15 +242,27 @@ def test_lists_beyond_their_limit_are_refused_by_their_name(kind: MessageKind, r
         CODEC.decode(kind, record)
 
 
-def test_text_may_be_a_megabyte_in_ascii_and_a_quarter_of_that_in_others() -> None:
-    ascii_only = "a" * MIB
-    assert CODEC.decode(MessageKind.ERROR, field(2, ascii_only)) == ErrorResponse(code="", message=ascii_only)
-    wide = "a" * (bounds.MAX_NON_ASCII_BYTES - 4) + "\U0001f98b"
-    both = ErrorResponse(code=ascii_only, message=wide)
-    assert CODEC.decode(MessageKind.ERROR, CODEC.encode(both)) == both
-    for data in (field(2, "a" + wide), field(1, "é" * 10_000) + field(2, wide), field(4, wide[20_000:]) * 2):
-        with pytest.raises(DecodeError, match=r"ErrorResponse: more than 262144 bytes of texts that are not ASCII"):
-            CODEC.decode(MessageKind.ERROR, data)
+def test_text_beyond_its_ceiling_is_refused_before_the_library_makes_any(monkeypatch: pytest.MonkeyPatch) -> None:
+    narrow, wide = "a" * MAX_TEXT_BYTES, "a" * (MAX_TEXT_BYTES - 4) + "\U0001f98b"
+    for longest in (
+        ErrorResponse(code="", message=wide),
+        ErrorResponse(code=narrow[20_000:], message=narrow[-20_000:]),
+    ):
+        assert CODEC.decode(MessageKind.ERROR, CODEC.encode(longest)) == longest
+
+    def build(data: bytes) -> None:
+        raise AssertionError("built")
+
+    monkeypatch.setitem(_STEPS, MessageKind.ERROR, _STEPS[MessageKind.ERROR]._replace(parse=build))
+    end = field(15, bytes(2 * bounds.MAX_FIELDS))  # only what is longer than this is walked through
+    for data in (
+        field(2, "a" + narrow),
+        field(2, "a" + wide),
+        field(1, "é") + field(2, wide),
+        field(4, narrow[1:]) * 2,
+    ):
+        with pytest.raises(DecodeError, match=r"ErrorResponse: more than 65536 bytes of text"):
+            CODEC.decode(MessageKind.ERROR, data + end)
 
 
 def test_what_is_in_an_unknown_group_is_not_looked_at() -> None:

@@ -11,6 +11,7 @@ from raftsdk.messages import (
     MESSAGE_KINDS,
     MESSAGE_TYPES,
     AppendEntriesRequest,
+    AppendEntriesResponse,
     ErrorResponse,
     Message,
     MessageKind,
@@ -48,9 +49,9 @@ class RoundsTerms(BrokenCodec):
     """Keeps terms as doubles, like every reader of JSON numbers that knows only those: 2^53+1 becomes 2^53."""
 
     def encode(self, message: Message) -> bytes:
-        """Round a candidate's term; all other messages are left alone."""
-        if isinstance(message, RequestVoteRequest):
-            return self.right.encode(replace(message, term=int(float(message.term - 1)) + 1))
+        """Round the term of a follower's answer; all other messages are left alone."""
+        if isinstance(message, AppendEntriesResponse):
+            return self.right.encode(replace(message, term=int(float(message.term))))
         return self.right.encode(message)
 
 

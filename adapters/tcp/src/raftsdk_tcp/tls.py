@@ -10,6 +10,17 @@ from raftsdk_tcp.framing import Framing
 
 _MAX_RECORD_BYTES: Final = 16 * 1024
 
+MAX_IDLE_BYTES: Final = 64 * 1024
+"""What may arrive in excess of six times what it decrypts to, and what TLS may want said that there is no room to say.
+Even a frame of 20 bytes in a record of its own, with the longest checksum, is below that ratio."""
+
+_DECRYPTED_PAYS_FOR: Final = 6
+
+# Object identifiers in DER (RFC 5280 §4.2.1.12).
+_EXTENDED_KEY_USAGE: Final = bytes.fromhex("0603551d25")
+_FOR_SERVERS: Final = bytes.fromhex("06082b06010505070301")
+_FOR_ANYTHING: Final = bytes.fromhex("0604551d2500")
+
 
 class TlsFraming:
     """Any other framing, encrypted: a `Framing` around a `Framing`.
@@ -31,6 +42,7 @@ class TlsFraming:
         self._names: frozenset[str] = frozenset()
         self._fault: WireError | None = None
         self._goodbye = False
+        self._idle_bytes = 0  # Received, and of no use to the inner framing.
 
     @property
     def max_frame_bytes(self) -> int:
@@ -78,12 +90,22 @@ class TlsFraming:
 
     def feed(self, data: bytes) -> list[bytes]:
         """Decrypt `data`, or go on with the handshake."""
-        if self._fault is not None:
-            return []
-        self._incoming.write(data)
-        if self._shaken or (self._shake_hands() and not self._inner.opened):
-            return self._decrypt()
-        return []
+        frames: list[bytes] = []
+        start, opened = 0, self.opened
+        while self._fault is None:
+            piece = data[start : start + _MAX_RECORD_BYTES]
+            start += len(piece)
+            self._incoming.write(piece)
+            self._idle_bytes += len(piece)
+            if self._shaken or (self._shake_hands() and not self._inner.opened):
+                frames += self._decrypt()
+            self._refuse_flood()
+            if self.opened is not opened:
+                self._incoming.write(data[start:])
+                break
+            if start >= len(data):
+                break
+        return frames
 
     def replies(self) -> bytes:
         """What TLS itself wants said, and what the inner framing does."""
@@ -118,7 +140,12 @@ class TlsFraming:
             self._fault = _fault(error)
             return False
         self._shaken = True
-        self._names = _names(self._tls.getpeercert() or {})
+        try:
+            if _may_be_a_nodes(self._tls.getpeercert(binary_form=True) or b""):
+                self._names = _names(self._tls.getpeercert() or {})
+        except ValueError:  # UnicodeDecodeError: an authority has signed a name that is no text.
+            self._fault = WireError("bad_certificate", "its certificate has a name that is no text")
+            return False
         self._encrypt(self._inner.open())
         return True
 
@@ -139,10 +166,16 @@ class TlsFraming:
             if not data:
                 self._goodbye = True
                 break
+            self._idle_bytes = max(0, self._idle_bytes - _DECRYPTED_PAYS_FOR * len(data))
             frames += inner.feed(data)
             if inner.opened is not opened:
                 break  # What is left is for the next call.
         return frames
+
+    def _refuse_flood(self) -> None:
+        # OpenSSL answers every request to change keys, each into a buffer without a bound: to it that is no fault.
+        if self._fault is None and max(self._idle_bytes, self._outgoing.pending) > MAX_IDLE_BYTES:
+            self._fault = WireError("tls_flood", "it sends records that carry next to nothing")
 
     def _encrypt(self, data: bytes) -> None:
         if data:
@@ -150,6 +183,18 @@ class TlsFraming:
                 self._tls.write(data)
             except ssl.SSLError as error:
                 self._fault = self._fault or _fault(error)
+
+
+def _may_be_a_nodes(certificate: bytes) -> bool:
+    """Whether a certificate, in DER, may be that of a node, which is a server too: unless it says what it is for, and
+    servers are not among that.
+
+    So those who may ask as clients need not be trusted as members. OpenSSL only sees to it that a dialer's certificate
+    is good for clients, and Python does not tell what else it is good for. Its bytes are searched: whom an authority
+    gives these bytes in another place of a certificate, it could give any node's name as well.
+    """
+    listed = _EXTENDED_KEY_USAGE in certificate
+    return not listed or _FOR_SERVERS in certificate or _FOR_ANYTHING in certificate
 
 
 def _names(certificate: Any) -> frozenset[str]:

@@ -100,6 +100,7 @@ class WebSocketFraming:
 
     def close(self) -> bytes:
         """A close, or the response that refuses."""
+        self.has_replies = False  # An answer to a ping that found no room is not wanted any more.
         if self._said_goodbye:
             return b""
         self._said_goodbye = True

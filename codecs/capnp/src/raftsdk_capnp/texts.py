@@ -1,14 +1,13 @@
 """Texts of strangers, judged as bytes before they are a `str`."""
 
-from typing import Final
-
-MAX_TEXT_BYTES: Final = 65_536
-"""How long all texts of a message may be together; no writer exceeds it. Python stores all characters of a text as wide
-as the widest: a megabyte of letters with one emoji would become four, and six while it is made."""
+from raftsdk.messages import MAX_TEXT_BYTES
 
 
 class Texts:
-    """The texts of one message, as they are read.
+    """The texts of one message, as they are read, together no longer than `MAX_TEXT_BYTES`.
+
+    Python stores all characters of a text as wide as the widest: a megabyte of letters with one emoji would become
+    four, and six while it is made.
 
     >>> Texts().decode(b"n1" + bytes(1))
     'n1'

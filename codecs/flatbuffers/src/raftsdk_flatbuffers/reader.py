@@ -9,17 +9,10 @@ is used. Nor is there a way back up, so what is read is as deep as the schema an
 from struct import Struct, unpack_from
 from typing import Final
 
+from raftsdk.messages import MAX_TEXT_BYTES
 from raftsdk.types import MAX_INTEGER
 
 OFFSET_BYTES: Final = 4
-
-LONGEST_WIDE_TEXT_BYTES: Final = 65_536
-"""How long a text may be that is not all ASCII. One character beyond U+FFFF makes Python hold all of a text in four
-bytes a character, and in six while it is made: a megabyte with three characters too many would become six."""
-
-SHARED_BYTES: Final = 65_536
-"""By how much the texts and bytes of a message may exceed its length, all together. An encoder may write a text once
-that occurs often (`CreateSharedString`); a hostile one writes a megabyte once, and each of 1,024 addresses is in it."""
 
 _UNSIGNED = Struct("<Q")
 _OFFSET = Struct("<I")
@@ -43,12 +36,12 @@ class Reader:
     `Malformed`, and nothing else. Alignment is not looked at, for nothing is read in place.
     """
 
-    __slots__ = ("_bytes_left", "_data", "_length")
+    __slots__ = ("_data", "_length", "_text_bytes_left")
 
     def __init__(self, data: bytes | memoryview) -> None:
         self._data = data
         self._length = len(data)
-        self._bytes_left = self._length + SHARED_BYTES
+        self._text_bytes_left = MAX_TEXT_BYTES
 
     def root(self) -> int:
         """The position of the outermost table.
@@ -85,24 +78,29 @@ class Reader:
         return value == 1
 
     def text(self, place: int) -> str:
-        """A string: a vector of UTF-8, and a zero byte that does not count."""
+        """A string: a vector of UTF-8, and a zero byte that does not count.
+
+        All of them together are bounded here, before there is one. An encoder may write a text once that occurs often
+        (`CreateSharedString`); a hostile one writes a megabyte once, and each of 1,024 addresses is in it.
+        """
         start, count = self.vector(place, 1)
         end = start + count
         if end == self._length or self._data[end] != 0:
             raise Malformed(f"no zero byte follows the {count} of the text at {start}")
-        self._spend(count)
-        utf8 = bytes(self._data[start:end])
-        if count > LONGEST_WIDE_TEXT_BYTES and not utf8.isascii():
-            raise Malformed(f"a text of {count} bytes, and above {LONGEST_WIDE_TEXT_BYTES} it has to be ASCII")
+        self._text_bytes_left -= count
+        if self._text_bytes_left < 0:
+            raise Malformed(f"with this text of {count} bytes there are more than {MAX_TEXT_BYTES} bytes of text")
         try:
-            return utf8.decode()
+            return bytes(self._data[start:end]).decode()
         except UnicodeDecodeError as error:
             raise Malformed(str(error)) from None
 
     def copy(self, place: int, item_bytes: int = 1, limit: int | None = None) -> bytes:
-        """The items of a vector, as the bytes they are."""
+        """The items of a vector, as the bytes they are.
+
+        Nobody counts them: no list holds bytes, so not even two fields that overlap are more than twice the message.
+        """
         start, count = self.vector(place, item_bytes, limit)
-        self._spend(item_bytes * count)
         return bytes(self._data[start : start + item_bytes * count])
 
     def vector(self, place: int, item_bytes: int, limit: int | None = None) -> tuple[int, int]:
@@ -132,8 +130,3 @@ class Reader:
         told = min(fields, vtable_bytes // 2 - 2)
         offsets = unpack_from(f"<{told}H", self._data, vtable + _VTABLE_HEAD.size)
         return table_bytes, offsets + (0,) * (fields - told)
-
-    def _spend(self, count: int) -> None:
-        self._bytes_left -= count
-        if self._bytes_left < 0:
-            raise Malformed(f"texts and bytes that overlap are more than {SHARED_BYTES} beyond {self._length}")

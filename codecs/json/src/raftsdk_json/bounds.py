@@ -3,15 +3,18 @@
 import re
 from typing import Final
 
+from raftsdk.messages import MAX_TEXT_BYTES
+
 MAX_TEXTS: Final = 10_300
 """How many texts, names included, a message with lists of texts may hold; an honest one has 2,067 at the most."""
 
 MAX_UNKNOWN_OBJECTS: Final = 4_096
 """How many objects a message may hold beyond its entries, members or peers when a field is absent."""
 
-MAX_WIDE_TEXT_BYTES: Final = 131_072
-"""How many bytes a message may have in texts with characters beyond Latin-1, a `\\uXXXX` counted as one. In Python a
-single such character makes the whole text two or four times as large, and while it is read, half as much again."""
+MAX_WIDE_TEXT_BYTES: Final = 2 * MAX_TEXT_BYTES
+"""How many bytes a message may have in texts with characters beyond Latin-1, a `\\uXXXX` or `\\\\` counted as one. In
+Python a single such character makes the whole text two or four times as large, and while it is read, half as much
+again. Twice what texts may come to, for the other escapes, like `\\n`, are two bytes for one."""
 
 MAX_TEXTS_LOOKED_AT: Final = 65_536
 """Among how many texts, names included, wide ones are looked for; 8,192 entries have half so many."""
@@ -45,6 +48,8 @@ def refuse_wide_texts(text: bytes) -> None:
             raise ValueError(f"more than {MAX_TEXTS_LOOKED_AT} texts, where some may be beyond Latin-1")
         piece = found[0]
         if _may_be_wide(piece) and _find_wide(piece):
+            # An escaped backslash and a letter, `\\u`, are no `\u` that is six bytes for one.
+            piece = piece.replace(b"\\\\", b"_")
             wide_bytes += len(piece) - 5 * piece.count(b"\\u")
             if wide_bytes > MAX_WIDE_TEXT_BYTES:
                 raise ValueError(f"more than {MAX_WIDE_TEXT_BYTES} bytes of text beyond Latin-1")

@@ -9,6 +9,7 @@ from raftsdk.errors import DecodeError
 from raftsdk.messages import MESSAGE_TYPES, AppendEntriesRequest, Message, MessageKind, check, sparse
 from raftsdk_msgpack.columns import AppendEntriesColumns, from_columns, to_columns
 from raftsdk_msgpack.names import Names
+from raftsdk_msgpack.texts import refuse_long_texts
 
 MAX_ERROR_CHARS: Final = 300
 
@@ -32,6 +33,7 @@ class MsgpackCodec:
     def decode(self, kind: MessageKind, data: bytes | memoryview) -> Message:
         """The message of that kind in `data`. Raises `DecodeError`, whose text names the field, and nothing else."""
         try:
+            refuse_long_texts(data)
             message = _READERS[kind].read(data)
             check(message)
         # Ours are ValueErrors too, like invalid UTF-8 in a text; nesting is a RecursionError.

@@ -12,7 +12,7 @@ from typing import Any, Final, TypeAlias
 from google.protobuf.descriptor import FieldDescriptor
 
 from raftsdk.errors import DecodeError
-from raftsdk.messages import MAX_ENTRIES
+from raftsdk.messages import MAX_ENTRIES, MAX_TEXT_BYTES
 from raftsdk.types import MAX_ID_CHARS
 
 MAX_FIELDS: Final = 8_192
@@ -21,9 +21,6 @@ MAX_FIELDS: Final = 8_192
 
 MAX_BATCH_FIELDS: Final = MAX_ENTRIES + MAX_FIELDS
 """How many an AppendEntriesRequest may have, those of its entries not included."""
-
-MAX_NON_ASCII_BYTES: Final = 256 * 1024
-"""How long those texts of a message may be together that are not all ASCII."""
 
 _SHORTEST_FIELD_BYTES: Final = 2
 _VARINT, _I64, _LEN, _START_GROUP, _END_GROUP, _I32 = range(6)  # what the last three bits of a tag say
@@ -78,12 +75,12 @@ def layout_of(message: Any) -> Layout:
 
 
 def check_records(name: str, layout: Layout, data: bytes) -> None:
-    """Raise `DecodeError` if this message has more than `MAX_FIELDS` fields or too much text that is not ASCII.
+    """Raise `DecodeError` if this message has more than `MAX_FIELDS` fields or more than `MAX_TEXT_BYTES` of text.
 
     Looks no further when the rest is too short for too many fields, which most messages are from their beginning.
     """
     at, end = 0, len(data)
-    fields, non_ascii_bytes = MAX_FIELDS, 0
+    fields, text_bytes = MAX_FIELDS, 0
     enclosing: list[tuple[int, Layout]] = []
     groups = 0
     try:
@@ -100,10 +97,10 @@ def check_records(name: str, layout: Layout, data: bytes) -> None:
                 if inner := layout[tag]:
                     enclosing.append((end, layout))
                     at, end, layout = start, at, inner
-                elif not data[start:at].isascii():
-                    non_ascii_bytes += at - start
-                    if non_ascii_bytes > MAX_NON_ASCII_BYTES:
-                        raise DecodeError(f"{name}: more than {MAX_NON_ASCII_BYTES} bytes of texts that are not ASCII")
+                else:
+                    text_bytes += at - start
+                    if text_bytes > MAX_TEXT_BYTES:
+                        raise DecodeError(f"{name}: more than {MAX_TEXT_BYTES} bytes of text")
     except IndexError:
         return  # cut short
 

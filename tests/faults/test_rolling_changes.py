@@ -76,8 +76,11 @@ async def caught_up(cluster: LocalCluster) -> None:
     """Wait until every node is connected to every other and has applied what was committed a moment ago."""
     async with asyncio.timeout(PATIENCE_S):
         goal = max([(await status(node)).commit_index for node in cluster.nodes])
-        while not all([well(await status(node), goal) for node in cluster.nodes]):
-            await asyncio.sleep(0.05)
+        for node in cluster.nodes:
+            while True:
+                if well(await status(node), goal):
+                    break
+                await asyncio.sleep(0.05)
 
 
 def well(node: StatusResponse, goal: int) -> bool:

@@ -297,7 +297,9 @@ def test_what_is_not_of_the_bin_format_is_refused_as_bytes(value: object) -> Non
         CODEC.decode(MessageKind.PROPOSE_REQUEST, msgpack.packb({"command": value}))
 
 
-@pytest.mark.parametrize("value", [b"n1", 1, None, ["n1"], "n/1", "", "a" * 129, "a" * 60_000, msgpack.ExtType(1, b"n1")])
+@pytest.mark.parametrize(
+    "value", [b"n1", 1, None, ["n1"], "n/1", "", "a" * 129, "a" * 60_000, msgpack.ExtType(1, b"n1")]
+)
 def test_what_is_no_id_is_refused_as_a_candidate(value: object) -> None:
     vote = {"term": 1, "candidate_id": value, "last_log_index": 0, "last_log_term": 0}
     with pytest.raises(DecodeError, match="candidate_id") as caught:

@@ -5,7 +5,7 @@ BIN := .venv/bin
 UV := UV_PYTHON_DOWNLOADS=never $(BIN)/uv
 UV_VERSION := 0.13.9
 MANIFESTS := pyproject.toml $(wildcard codecs/*/pyproject.toml adapters/*/pyproject.toml)
-TYPED := raftsdk tests examples bench $(wildcard codecs/*/src codecs/*/tests adapters/*/src adapters/*/tests)
+TYPED := raftsdk tests examples bench spec $(wildcard codecs/*/src codecs/*/tests adapters/*/src adapters/*/tests)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test verify fix generate fuzz bench bench-codecs

@@ -46,7 +46,7 @@ def test_what_one_codec_wrote_goes_on_in_another(writer: str, reader: str) -> No
 
 CAUGHT_IN: dict[type[BrokenCodec], tuple[str, str]] = {
     broken.ShoutsItsName: ("5.2", "its name is lower case"),
-    broken.RoundsTerms: ("9.4", "request_vote_request made by chance comes back exactly"),
+    broken.RoundsTerms: ("9.3", "append_entries_response/term=9007199254740993 is read"),
     broken.DropsTheLastEntry: ("9.2", "append_entries_request/ordinary is read"),
     broken.SwapsIndexAndTerm: ("9.4", "request_vote_request made by chance"),
     broken.LosesPreVote: ("9.4", "request_vote_request/ordinary is read"),
@@ -85,7 +85,8 @@ class Renamed(BrokenCodec):
 @pytest.mark.parametrize("codec_type", CAUGHT_IN, ids=lambda codec_type: codec_type.__name__)
 def test_each_broken_codec_fails_in_its_clause(codec_type: type[BrokenCodec]) -> None:
     clause, sentence = CAUGHT_IN[codec_type]
-    codec = codec_type(MsgpackCodec())
+    # Not MessagePack for the one that makes 64 MiB of a few bytes: reading those takes its codec half a minute.
+    codec = codec_type(JsonCodec() if codec_type is broken.ReservesWhatIsClaimed else MsgpackCodec())
     if codec_type is not broken.ShoutsItsName:
         codec = Renamed(codec)  # so that it gets the golden and the hostile bytes of MessagePack
     (trial,) = (trial for trial in codecs.trials(codec, EXAMPLES) if sentence in trial.case.sentence)

@@ -56,8 +56,10 @@ def test_every_broken_codec_has_its_sentence() -> None:
 @pytest.mark.parametrize("codec_type", BROKEN_CODECS, ids=lambda codec_type: codec_type.__name__)
 async def test_each_broken_codec_is_caught_by_its_sentence(codec_type: type[BrokenCodec]) -> None:
     (case,) = (case for case in SUITE.cases if case.sentence == CAUGHT_BY[codec_type])
+    # Over MessagePack, what this one reserves takes half a minute to reserve.
+    right = JsonCodec() if codec_type is broken.ReservesWhatIsClaimed else MsgpackCodec()
     with pytest.raises((AssertionError, DecodeError, TypeError)):
-        await case.run(codec_type(MsgpackCodec()))
+        await case.run(codec_type(right))
 
 
 @pytest.mark.parametrize("right", [JsonCodec(), MsgpackCodec(), BrokenCodec(MsgpackCodec())], ids=lambda c: c.name)

@@ -586,3 +586,9 @@ def test_every_format_is_stepped_over_on_the_way_to_a_long_text() -> None:
         refuse_long_texts(sound)
         with pytest.raises(DecodeError, match="a text of more than 65536 bytes"):
             refuse_long_texts(msgpack.packb({"term": 1, "later": value, "last": "x" * 65_537}))
+
+
+def test_items_without_end_are_not_looked_through_for_long_texts() -> None:
+    with pytest.raises(DecodeError, match="more than 131072 items"):
+        refuse_long_texts(bytes(200_000) + b"\xdb\x00\x01\x00\x00")
+    refuse_long_texts(bytes(200_000))

@@ -16,6 +16,9 @@ _SHAPES: Final = (
     *((1, 0), (2, 0), (4, 0)),  # str
     *((0, 2), (0, 4)) * 2,  # array, map: only their headers, as what is in them comes next by itself
 )
+MAX_ITEMS: Final = 1 << 17
+"""How many items are looked through for long texts; the largest message we know of has a fifth of that."""
+
 _STR_32: Final = 0xDB
 _LONG_STR: Final = bytes((_STR_32, 0))
 
@@ -44,7 +47,9 @@ def _may_have_long_texts(octets: bytes) -> bool:
 
 def _has_long_texts(octets: bytes) -> bool:
     place, end = 0, len(octets)
-    while place < end:
+    for _ in range(MAX_ITEMS):
+        if place >= end:
+            return False
         first = octets[place]
         place += 1
         if 0xA0 <= first < 0xC0:
@@ -55,4 +60,4 @@ def _has_long_texts(octets: bytes) -> bool:
             if first == _STR_32 and length > MAX_TEXT_BYTES:
                 return True
             place += length_bytes + more + length
-    return False
+    raise DecodeError(f"more than {MAX_ITEMS} items, where there may be a text of more than {MAX_TEXT_BYTES} bytes")

@@ -39,7 +39,7 @@ PATIENCE_S: Final = 5.0
 
 _POLL_S: Final = 0.01
 _TERM: Final = 7
-_WARM_UP_TERM: Final = 1
+_WARM_UP_TERM: Final = 2
 
 _Result = TypeVar("_Result")
 
@@ -166,7 +166,7 @@ def heartbeat(number: int, term: int = _TERM) -> AppendEntriesRequest:
 
 def vote(number: int, candidate_id: NodeId = "n1", term: int = _TERM) -> RequestVoteRequest:
     """A plea for a vote, told apart by its `last_log_index`."""
-    return RequestVoteRequest(term=term, candidate_id=candidate_id, last_log_index=number, last_log_term=1)
+    return RequestVoteRequest(term=term, candidate_id=candidate_id, last_log_index=number, last_log_term=min(number, 1))
 
 
 def _is_warm_up(request: Request) -> bool:

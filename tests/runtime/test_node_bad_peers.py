@@ -84,7 +84,7 @@ def append(
 
 
 def plea(term: int, candidate_id: NodeId) -> RequestVoteRequest:
-    return RequestVoteRequest(term=term, candidate_id=candidate_id, last_log_index=99, last_log_term=term)
+    return RequestVoteRequest(term=term, candidate_id=candidate_id, last_log_index=99, last_log_term=term - 1)
 
 
 ACCEPTED = AppendEntriesResponse(term=1, success=True)

@@ -1,4 +1,7 @@
-"""The conformance kit in anybody's pytest: `pytest --raft-codec my_package:MyCodec`.
+"""The conformance kit in anybody's pytest: `pytest -p raftsdk.testing.pytest_plugin --raft-codec my_package:MyCodec`.
+
+No entry point: pytest would rewrite the asserts of everything in this distribution, and then explain a failed comparison
+of two lists of megabytes for minutes.
 
 Every case is a test of its own, with its clause of `spec/wire.md` in its name, after whatever else is collected. In a
 project that always wants it, the option belongs into `addopts`; nothing else has to be written. A test file of one's

@@ -1,7 +1,7 @@
 """The conformance kit in anybody's pytest: `pytest -p raftsdk.testing.pytest_plugin --raft-codec my_package:MyCodec`.
 
-No entry point: pytest would rewrite the asserts of everything in this distribution, and then explain a failed comparison
-of two lists of megabytes for minutes.
+There is no entry point for it: pytest would rewrite the asserts of all of this distribution, and explain a comparison
+of two lists of megabytes that fails, as it is to, for minutes.
 
 Every case is a test of its own, with its clause of `spec/wire.md` in its name, after whatever else is collected. In a
 project that always wants it, the option belongs into `addopts`; nothing else has to be written. A test file of one's

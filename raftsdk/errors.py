@@ -54,6 +54,22 @@ class CommandFailed(RaftError):
     """The command was committed and the state machine raised on it, on every node alike. Later entries go on."""
 
 
+class SessionExpired(RaftError):
+    """The session is not known any more, so nobody can tell whether its command was applied before; now it was not."""
+
+
+class MembershipRefused(RaftError):
+    """The change of members was not begun; the text says why, and what to do."""
+
+
+class TransferFailed(RaftError):
+    """Leadership was not handed over; whoever led may go on leading."""
+
+
+class SnapshotFailed(RaftError):
+    """No snapshot was taken; the log is whole, and nothing else has changed."""
+
+
 class NodeStopped(RaftError):
     """The node is shutting down or was stopped by a fault: nothing new was accepted."""
 
@@ -96,6 +112,10 @@ class StorageFailed(RaftError):
 
 class StorageRefused(RaftError):
     """The data directory cannot be used: locked, damaged, of a newer format, or of another node or cluster."""
+
+
+class SnapshotDamaged(RaftError):
+    """A snapshot that was received is not the one that was sent: its digest differs. Nothing of it is kept."""
 
 
 # -- configuration

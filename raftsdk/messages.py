@@ -1,14 +1,15 @@
 """The closed set of messages on our wire, and the checks every one must pass however it was encoded.
 
-Peer plane: `AppendEntries`, `RequestVote`, `InstallSnapshot` (paper Figures 2 and 13), `TimeoutNow` (thesis §3.10).
-Client plane: `Propose`, `Query`, `Status`. Any request may be answered by `ErrorResponse`. Field names are the wire's
+Peer plane: `AppendEntries`, `RequestVote`, `InstallSnapshot` (paper Figures 2 and 13), `TimeoutNow` (thesis §3.10),
+`ReadIndex` (thesis §6.4). Client plane: `Propose`, `Query`, `Status`, `ChangeMembership`, `TransferLeadership`,
+`OpenSession`, `TakeSnapshot`. Any request may be answered by `ErrorResponse`. Field names are the wire's
 names. The set grows by new kinds and new fields; a field never changes its meaning.
 
 On the wire a field that is absent has its type's zero: 0, false, the empty text, bytes or list. A field without a
 default here has no other; it is without one so that nobody in Python forgets it.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from enum import IntEnum, StrEnum
 from functools import partial
 from itertools import chain
@@ -20,7 +21,19 @@ from msgspec import Meta, Struct
 from raftsdk import errors
 from raftsdk.errors import DecodeError
 from raftsdk.types import MAX_ADDRESSES as MAX_ADDRESSES
-from raftsdk.types import MAX_INTEGER, Entry, LogIndex, Membership, NodeId, Term, Unsigned, is_identifier
+from raftsdk.types import (
+    MAX_INTEGER,
+    Entry,
+    EntryKind,
+    LogIndex,
+    Member,
+    Membership,
+    NodeId,
+    Term,
+    Unsigned,
+    decode_membership,
+    is_identifier,
+)
 from raftsdk.types import MAX_MEMBERS as MAX_MEMBERS
 
 MAX_ENTRIES: Final = 8_192
@@ -49,12 +62,22 @@ class MessageKind(IntEnum):
     INSTALL_SNAPSHOT_RESPONSE = 0x15
     TIMEOUT_NOW_REQUEST = 0x16
     TIMEOUT_NOW_RESPONSE = 0x17
+    READ_INDEX_REQUEST = 0x18
+    READ_INDEX_RESPONSE = 0x19
     PROPOSE_REQUEST = 0x20
     PROPOSE_RESPONSE = 0x21
     QUERY_REQUEST = 0x22
     QUERY_RESPONSE = 0x23
     STATUS_REQUEST = 0x24
     STATUS_RESPONSE = 0x25
+    CHANGE_MEMBERSHIP_REQUEST = 0x26
+    CHANGE_MEMBERSHIP_RESPONSE = 0x27
+    TRANSFER_LEADERSHIP_REQUEST = 0x28
+    TRANSFER_LEADERSHIP_RESPONSE = 0x29
+    OPEN_SESSION_REQUEST = 0x2A
+    OPEN_SESSION_RESPONSE = 0x2B
+    TAKE_SNAPSHOT_REQUEST = 0x2C
+    TAKE_SNAPSHOT_RESPONSE = 0x2D
 
 
 class ErrorCode(StrEnum):
@@ -66,6 +89,10 @@ class ErrorCode(StrEnum):
     DROPPED = "dropped"
     OUTCOME_UNKNOWN = "outcome_unknown"
     COMMAND_FAILED = "command_failed"
+    SESSION_EXPIRED = "session_expired"
+    MEMBERSHIP_REFUSED = "membership_refused"
+    TRANSFER_FAILED = "transfer_failed"
+    SNAPSHOT_FAILED = "snapshot_failed"
     STOPPED = "stopped"
     UNSUPPORTED = "unsupported"
     BAD_REQUEST = "bad_request"
@@ -76,6 +103,15 @@ class Consistency(StrEnum):
     """How fresh a query's answer must be."""
 
     LOCAL = "local"  #: Whatever the asked node has applied: never wrong, possibly old.
+    #: The leader answers, once a quorum has confirmed that it leads (ReadIndex, thesis §6.4).
+    LINEARIZABLE = "linearizable"
+    #: The leader answers at once while a quorum has confirmed it lately enough (thesis §6.4.1): rests on bounded clock
+    #: drift, and is LINEARIZABLE where the node has leases off.
+    LEASE = "lease"
+    #: Whoever is asked answers, once the leader has told it how far it must have applied (thesis §6.4).
+    FOLLOWER_LINEARIZABLE = "follower_linearizable"
+    #: Whoever is asked answers with a state that lacks nothing older than `max_staleness_ms`.
+    BOUNDED_STALE = "bounded_stale"
 
 
 # -- peer plane
@@ -109,7 +145,8 @@ class AppendEntriesResponse(Struct, frozen=True, gc=False, kw_only=True):
 class RequestVoteRequest(Struct, frozen=True, gc=False, kw_only=True):
     """A candidate's plea (paper Figure 2, §5.2).
 
-    With `pre_vote`, only a question: `term` is the one it would campaign in (thesis §9.6).
+    With `pre_vote`, only a question: `term` is the one it would campaign in (thesis §9.6). With `leadership_transfer`,
+    the leader itself asked the candidate to campaign, so nobody sticks to that leader (thesis §4.2.3).
     """
 
     term: Term
@@ -117,6 +154,7 @@ class RequestVoteRequest(Struct, frozen=True, gc=False, kw_only=True):
     last_log_index: LogIndex
     last_log_term: Term
     pre_vote: bool = False
+    leadership_transfer: bool = False
 
 
 class RequestVoteResponse(Struct, frozen=True, gc=False, kw_only=True):
@@ -170,13 +208,34 @@ class TimeoutNowResponse(Struct, frozen=True, gc=False, kw_only=True):
     term: Term
 
 
+class ReadIndexRequest(Struct, frozen=True, gc=False, kw_only=True):
+    """A follower asks its leader how far it must have applied to answer a linearizable read (thesis §6.4)."""
+
+    term: Term
+    node_id: NodeId  #: Who asks.
+
+
+class ReadIndexResponse(Struct, frozen=True, gc=False, kw_only=True):
+    """A quorum has confirmed, since the request came, that this node leads; `read_index` was committed by then."""
+
+    term: Term
+    read_index: LogIndex
+
+
 # -- client plane
 
 
 class ProposeRequest(Struct, frozen=True, gc=False, kw_only=True):
-    """A command for the replicated state machine."""
+    """A command for the replicated state machine.
+
+    With a `session_id`, it is applied once however often it is asked for (thesis §6.3): `sequence` numbers the
+    session's commands from 1 on, and every result below `first_unanswered` has reached the client and may be forgotten.
+    """
 
     command: bytes
+    session_id: Unsigned = 0  #: From `OpenSessionResponse`; 0: no session.
+    sequence: Unsigned = 0
+    first_unanswered: Unsigned = 0
 
 
 class ProposeResponse(Struct, frozen=True, gc=False, kw_only=True):
@@ -191,6 +250,7 @@ class QueryRequest(Struct, frozen=True, gc=False, kw_only=True):
 
     query: bytes
     consistency: Consistency = Consistency.LOCAL
+    max_staleness_ms: Unsigned = 0  #: For `BOUNDED_STALE`.
 
 
 class QueryResponse(Struct, frozen=True, gc=False, kw_only=True):
@@ -209,13 +269,14 @@ class PeerStatus(Struct, frozen=True, gc=False, kw_only=True):
 
     node_id: NodeId
     addresses: Addresses
-    state: str  #: A leader's view: "probe" or "replicate"; otherwise "".
+    state: str  #: A leader's view: "probe", "replicate" or "snapshot"; otherwise "".
     match_index: LogIndex
     next_index: LogIndex
     outstanding_calls: Unsigned
     connected: bool
     codec: str  #: Negotiated on the link to that peer; "" while there is none.
     transport: str  #: The scheme of the address in use; "" while there is none.
+    suffrage: str = ""  #: "voter" or "learner"; "" for one that only counts in the outgoing half.
 
 
 class StatusResponse(Struct, frozen=True, gc=False, kw_only=True):
@@ -231,6 +292,59 @@ class StatusResponse(Struct, frozen=True, gc=False, kw_only=True):
     commit_index: LogIndex
     applied_index: LogIndex
     peers: Annotated[list[PeerStatus], Meta(max_length=MAX_MEMBERS)]
+    suffrage: str = ""  #: This node's own: "voter" or "learner"; "" when no membership names it.
+    membership_index: LogIndex = 0  #: Of the entry that the membership in effect comes from; 0: from configuration.
+    joint: bool = False  #: Two majorities are needed at present (paper §6).
+    first_log_index: LogIndex = 0
+    snapshot_index: LogIndex = 0  #: Of the last entry in this node's snapshot; 0: it has none.
+
+
+class ChangeMembershipRequest(Struct, frozen=True, gc=False, kw_only=True):
+    """Make these the members: those in `members` are added, or replace the member of the same id; `remove` go."""
+
+    members: Annotated[list[Member], Meta(max_length=MAX_MEMBERS)] = []
+    remove: Annotated[list[NodeId], Meta(max_length=MAX_MEMBERS)] = []
+
+
+class ChangeMembershipResponse(Struct, frozen=True, gc=False, kw_only=True):
+    """The change is committed, and no longer joint: `membership` is that of the entry at `index`."""
+
+    index: LogIndex
+    membership: Membership
+
+
+class TransferLeadershipRequest(Struct, frozen=True, gc=False, kw_only=True):
+    """Have another node lead (thesis §3.10)."""
+
+    target: NodeId = ""  #: "": whichever voter has most of the log.
+
+
+class TransferLeadershipResponse(Struct, frozen=True, gc=False, kw_only=True):
+    """Another node leads now."""
+
+    leader_id: NodeId
+    term: Term
+
+
+class OpenSessionRequest(Struct, frozen=True, gc=False, kw_only=True):
+    """Begin a session, whose commands are applied exactly once (thesis §6.3)."""
+
+
+class OpenSessionResponse(Struct, frozen=True, gc=False, kw_only=True):
+    """The session is in the log, on every node alike."""
+
+    session_id: Unsigned
+
+
+class TakeSnapshotRequest(Struct, frozen=True, gc=False, kw_only=True):
+    """Take a snapshot of the asked node's state now, and cut its log."""
+
+
+class TakeSnapshotResponse(Struct, frozen=True, gc=False, kw_only=True):
+    """The snapshot is durable."""
+
+    last_included_index: LogIndex
+    total_bytes: Unsigned
 
 
 class ErrorResponse(Struct, frozen=True, gc=False, kw_only=True):
@@ -243,13 +357,32 @@ class ErrorResponse(Struct, frozen=True, gc=False, kw_only=True):
     retry_after_ms: Unsigned = 0
 
 
-# What the core asks and answers; nodes answer the other two of the peer plane "unsupported" until it does.
-PeerRequest: TypeAlias = AppendEntriesRequest | RequestVoteRequest
-PeerResponse: TypeAlias = AppendEntriesResponse | RequestVoteResponse
-ClientRequest: TypeAlias = ProposeRequest | QueryRequest | StatusRequest
-ClientResponse: TypeAlias = ProposeResponse | QueryResponse | StatusResponse
-Request: TypeAlias = PeerRequest | InstallSnapshotRequest | TimeoutNowRequest | ClientRequest
-Response: TypeAlias = PeerResponse | InstallSnapshotResponse | TimeoutNowResponse | ClientResponse | ErrorResponse
+PeerRequest: TypeAlias = (
+    AppendEntriesRequest | RequestVoteRequest | InstallSnapshotRequest | TimeoutNowRequest | ReadIndexRequest
+)
+PeerResponse: TypeAlias = (
+    AppendEntriesResponse | RequestVoteResponse | InstallSnapshotResponse | TimeoutNowResponse | ReadIndexResponse
+)
+ClientRequest: TypeAlias = (
+    ProposeRequest
+    | QueryRequest
+    | StatusRequest
+    | ChangeMembershipRequest
+    | TransferLeadershipRequest
+    | OpenSessionRequest
+    | TakeSnapshotRequest
+)
+ClientResponse: TypeAlias = (
+    ProposeResponse
+    | QueryResponse
+    | StatusResponse
+    | ChangeMembershipResponse
+    | TransferLeadershipResponse
+    | OpenSessionResponse
+    | TakeSnapshotResponse
+)
+Request: TypeAlias = PeerRequest | ClientRequest
+Response: TypeAlias = PeerResponse | ClientResponse | ErrorResponse
 Message: TypeAlias = Request | Response
 
 MESSAGE_TYPES: dict[MessageKind, type[Message]] = {
@@ -262,12 +395,22 @@ MESSAGE_TYPES: dict[MessageKind, type[Message]] = {
     MessageKind.INSTALL_SNAPSHOT_RESPONSE: InstallSnapshotResponse,
     MessageKind.TIMEOUT_NOW_REQUEST: TimeoutNowRequest,
     MessageKind.TIMEOUT_NOW_RESPONSE: TimeoutNowResponse,
+    MessageKind.READ_INDEX_REQUEST: ReadIndexRequest,
+    MessageKind.READ_INDEX_RESPONSE: ReadIndexResponse,
     MessageKind.PROPOSE_REQUEST: ProposeRequest,
     MessageKind.PROPOSE_RESPONSE: ProposeResponse,
     MessageKind.QUERY_REQUEST: QueryRequest,
     MessageKind.QUERY_RESPONSE: QueryResponse,
     MessageKind.STATUS_REQUEST: StatusRequest,
     MessageKind.STATUS_RESPONSE: StatusResponse,
+    MessageKind.CHANGE_MEMBERSHIP_REQUEST: ChangeMembershipRequest,
+    MessageKind.CHANGE_MEMBERSHIP_RESPONSE: ChangeMembershipResponse,
+    MessageKind.TRANSFER_LEADERSHIP_REQUEST: TransferLeadershipRequest,
+    MessageKind.TRANSFER_LEADERSHIP_RESPONSE: TransferLeadershipResponse,
+    MessageKind.OPEN_SESSION_REQUEST: OpenSessionRequest,
+    MessageKind.OPEN_SESSION_RESPONSE: OpenSessionResponse,
+    MessageKind.TAKE_SNAPSHOT_REQUEST: TakeSnapshotRequest,
+    MessageKind.TAKE_SNAPSHOT_RESPONSE: TakeSnapshotResponse,
 }
 
 MESSAGE_KINDS: dict[type[Message], MessageKind] = {message: kind for kind, message in MESSAGE_TYPES.items()}
@@ -329,6 +472,10 @@ _ERROR_CODES: dict[type[errors.RaftError], ErrorCode] = {
     errors.ProposalDropped: ErrorCode.DROPPED,
     errors.OutcomeUnknown: ErrorCode.OUTCOME_UNKNOWN,
     errors.CommandFailed: ErrorCode.COMMAND_FAILED,
+    errors.SessionExpired: ErrorCode.SESSION_EXPIRED,
+    errors.MembershipRefused: ErrorCode.MEMBERSHIP_REFUSED,
+    errors.TransferFailed: ErrorCode.TRANSFER_FAILED,
+    errors.SnapshotFailed: ErrorCode.SNAPSHOT_FAILED,
     errors.NodeStopped: ErrorCode.STOPPED,
 }
 _ERRORS = {code: error for error, code in _ERROR_CODES.items()}
@@ -425,6 +572,8 @@ def _check_entries(message: AppendEntriesRequest, entries: list[Entry]) -> None:
             kind = entry.kind
             if not 0 <= kind <= MAX_INTEGER:
                 raise _fail(message, "entries", f"a kind is not in 0..{MAX_INTEGER}")
+        if kind == EntryKind.MEMBERSHIP:
+            _check_membership_entry(message, entry)
     if term > message.term:
         raise _fail(message, "entries", "their terms exceed the message's")
     if entries[0].term < 1 or message.prev_log_index + len(entries) > MAX_INTEGER:
@@ -458,7 +607,7 @@ def _check_install_snapshot(message: InstallSnapshotRequest) -> None:
     _number(message, "last_included_term", low=1)
     if message.last_included_term > message.term:
         raise _fail(message, "last_included_term", "exceeds the message's term")
-    _check_membership(message, message.membership)
+    _check_membership(message, "membership", message.membership)
     _number(message, "total_bytes")
     _number(message, "offset")
     if len(message.digest) != DIGEST_BYTES:
@@ -467,21 +616,45 @@ def _check_install_snapshot(message: InstallSnapshotRequest) -> None:
         raise _fail(message, "data", "goes beyond total_bytes")
 
 
-def _check_membership(message: InstallSnapshotRequest, membership: Membership) -> None:
-    for field, ids in (
-        ("membership.members", [member.id for member in membership.members]),
-        ("membership.outgoing", list(membership.outgoing)),
-    ):
-        if len(ids) > MAX_MEMBERS:
-            raise _fail(message, field, f"{len(ids)} of them, and at most {MAX_MEMBERS} are allowed")
-        if len(set(ids)) < len(ids) or not all(map(is_identifier, ids)):
-            raise _fail(message, field, "an id occurs twice, or is none")
-    if any(len(member.addresses) > MAX_ADDRESSES for member in membership.members):
-        raise _fail(message, "membership.members", f"one has more than {MAX_ADDRESSES} addresses")
+def _check_membership_entry(message: AppendEntriesRequest, entry: Entry) -> None:
+    """The core acts on it as soon as it is appended: what cannot be a membership must not come so far."""
+    try:
+        membership = decode_membership(entry.data)
+    except ValueError as error:
+        raise _fail(message, "entries", f"one of kind {EntryKind.MEMBERSHIP} is no membership: {error}") from None
+    _check_membership(message, "entries", membership)
+
+
+def _check_membership(
+    message: InstallSnapshotRequest | ChangeMembershipResponse | AppendEntriesRequest,
+    field: str,
+    membership: Membership,
+) -> None:
+    _check_ids(message, f"{field}.outgoing", membership.outgoing)
+    _check_members(message, f"{field}.members", membership.members)
     if not membership.voters():
-        raise _fail(message, "membership.members", "none of them is a voter")
-    of_members = ((member.id, member.suffrage, *member.addresses) for member in membership.members)
-    _check_texts(message, chain((message.leader_id,), membership.outgoing, *of_members))
+        raise _fail(message, f"{field}.members", "none of them is a voter")
+    _check_texts(message, chain(membership.outgoing, _texts_of(membership.members)))
+
+
+def _check_ids(message: Message, field: str, ids: Sequence[NodeId]) -> None:
+    if len(ids) > MAX_MEMBERS:
+        raise _fail(message, field, f"{len(ids)} of them, and at most {MAX_MEMBERS} are allowed")
+    if len(set(ids)) < len(ids) or not all(map(is_identifier, ids)):
+        raise _fail(message, field, "an id occurs twice, or is none")
+
+
+def _check_members(message: Message, field: str, members: Sequence[Member]) -> None:
+    _check_ids(message, field, [member.id for member in members])
+    for member in members:
+        if len(member.addresses) > MAX_ADDRESSES:
+            raise _fail(message, field, f"one has more than {MAX_ADDRESSES} addresses")
+        if not 0 <= member.incarnation <= MAX_INTEGER:
+            raise _fail(message, field, f"an incarnation is not in 0..{MAX_INTEGER}")
+
+
+def _texts_of(members: Iterable[Member]) -> Iterable[str]:
+    return chain.from_iterable((member.id, member.suffrage, *member.addresses) for member in members)
 
 
 def _check_install_snapshot_response(message: InstallSnapshotResponse) -> None:
@@ -494,6 +667,59 @@ def _check_timeout_now(message: TimeoutNowRequest) -> None:
     _identifier(message, "leader_id")
 
 
+def _check_read_index(message: ReadIndexRequest) -> None:
+    _number(message, "term", low=1)
+    _identifier(message, "node_id")
+
+
+def _check_read_index_response(message: ReadIndexResponse) -> None:
+    _number(message, "term")
+    _number(message, "read_index")
+
+
+def _check_propose(message: ProposeRequest) -> None:
+    for field in ("session_id", "sequence", "first_unanswered"):
+        _number(message, field)
+    if (message.session_id == 0) != (message.sequence == 0):
+        raise _fail(message, "sequence", "a session and its sequence are both 0, or neither")
+    if message.first_unanswered > message.sequence:
+        raise _fail(message, "first_unanswered", "is beyond the sequence of this very command")
+
+
+def _check_query(message: QueryRequest) -> None:
+    _number(message, "max_staleness_ms")
+
+
+def _check_change_membership(message: ChangeMembershipRequest) -> None:
+    _check_members(message, "members", message.members)
+    _check_ids(message, "remove", message.remove)
+    _check_texts(message, chain(message.remove, _texts_of(message.members)))
+
+
+def _check_membership_changed(message: ChangeMembershipResponse) -> None:
+    _number(message, "index")
+    _check_membership(message, "membership", message.membership)
+
+
+def _check_transfer(message: TransferLeadershipRequest) -> None:
+    if message.target:
+        _identifier(message, "target")
+
+
+def _check_transferred(message: TransferLeadershipResponse) -> None:
+    _identifier(message, "leader_id")
+    _number(message, "term")
+
+
+def _check_session(message: OpenSessionResponse) -> None:
+    _number(message, "session_id")
+
+
+def _check_snapshot_taken(message: TakeSnapshotResponse) -> None:
+    _number(message, "last_included_index")
+    _number(message, "total_bytes")
+
+
 def _check_index(message: ProposeResponse) -> None:
     _number(message, "index")
 
@@ -502,9 +728,21 @@ def _check_applied_index(message: QueryResponse) -> None:
     _number(message, "applied_index")
 
 
+_STATUS_NUMBERS: Final = (
+    "term",
+    "last_log_index",
+    "durable_index",
+    "commit_index",
+    "applied_index",
+    "membership_index",
+    "first_log_index",
+    "snapshot_index",
+)
+
+
 def _check_status(message: StatusResponse) -> None:
     _identifier(message, "node_id")
-    for field in ("term", "last_log_index", "durable_index", "commit_index", "applied_index"):
+    for field in _STATUS_NUMBERS:
         _number(message, field)
     if len(message.peers) > MAX_MEMBERS:
         raise _fail(message, "peers", f"{len(message.peers)} of them, and at most {MAX_MEMBERS} are allowed")
@@ -515,8 +753,10 @@ def _check_status(message: StatusResponse) -> None:
             raise _fail(message, "peers", f"a number of {peer.node_id} is out of range")
         if len(peer.addresses) > MAX_ADDRESSES:
             raise _fail(message, "peers", f"{peer.node_id} has more than {MAX_ADDRESSES} addresses")
-    own = (message.node_id, message.cluster_id, message.role, message.leader_id)
-    of_peers = ((peer.node_id, *peer.addresses, peer.state, peer.codec, peer.transport) for peer in message.peers)
+    own = (message.node_id, message.cluster_id, message.role, message.leader_id, message.suffrage)
+    of_peers = (
+        (peer.node_id, *peer.addresses, peer.state, peer.codec, peer.transport, peer.suffrage) for peer in message.peers
+    )
     _check_texts(message, chain(own, *of_peers))
 
 
@@ -549,8 +789,18 @@ _CHECKS: dict[type[Message], Callable[[Any], None]] = {
     InstallSnapshotResponse: _check_install_snapshot_response,
     TimeoutNowRequest: _check_timeout_now,
     TimeoutNowResponse: _check_term,
+    ReadIndexRequest: _check_read_index,
+    ReadIndexResponse: _check_read_index_response,
+    ProposeRequest: _check_propose,
     ProposeResponse: _check_index,
+    QueryRequest: _check_query,
     QueryResponse: _check_applied_index,
     StatusResponse: _check_status,
+    ChangeMembershipRequest: _check_change_membership,
+    ChangeMembershipResponse: _check_membership_changed,
+    TransferLeadershipRequest: _check_transfer,
+    TransferLeadershipResponse: _check_transferred,
+    OpenSessionResponse: _check_session,
+    TakeSnapshotResponse: _check_snapshot_taken,
     ErrorResponse: _check_error,
 }

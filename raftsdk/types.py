@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import Annotated, Final, TypeAlias
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, json
 
 MAX_INTEGER: Final = 2**63 - 1
 """The ceiling of terms, log indexes and counters: what SQLite, Java and Go's `int64` can hold too."""
@@ -48,7 +48,9 @@ class EntryKind:
 
     NOOP: Final = 0  #: A leader's first entry in its term (paper §8); `data` is empty.
     COMMAND: Final = 1  #: Opaque bytes for the state machine.
-    MEMBERSHIP: Final = 2  #: A change of members (reserved; nothing produces it yet).
+    MEMBERSHIP: Final = 2  #: Who the members are from here on: a `Membership`, as `encode_membership` writes it.
+    OPEN_SESSION: Final = 3  #: A client's session begins (thesis §6.3); `data` as `runtime.sessions` says.
+    SESSION_COMMAND: Final = 4  #: A command of a session, to be applied once; `data` as `runtime.sessions` says.
 
 
 class Entry(Struct, frozen=True, gc=False):
@@ -76,6 +78,7 @@ class HardState(Struct, frozen=True, gc=False):
     term: Term = 0
     voted_for: NodeId | None = None
     commit_index: LogIndex = 0
+    incarnation: Unsigned = 0  #: Whose data this is; see `Member.incarnation`.
 
 
 class Suffrage(StrEnum):
@@ -96,6 +99,10 @@ class Member(Struct, frozen=True):
     suffrage: Annotated[Suffrage, Meta(description="voter; or learner, which gets the log and counts for nothing.")] = (
         Suffrage.VOTER
     )
+    incarnation: Annotated[
+        Unsigned,
+        Meta(description="Which data directory speaks for this id; 0: whichever does. Drawn by a node that joins."),
+    ] = 0
 
 
 class Membership(Struct, frozen=True):
@@ -118,6 +125,35 @@ class Membership(Struct, frozen=True):
         return (voters, frozenset(self.outgoing)) if self.outgoing else (voters,)
 
 
+def encode_membership(membership: Membership) -> bytes:
+    """The `data` of an entry of kind `MEMBERSHIP`: JSON, since it is rare, and read by nodes in every language.
+
+    >>> encode_membership(Membership((Member("n1"),)))
+    b'{"members":[{"id":"n1","addresses":[],"suffrage":"voter","incarnation":0}],"outgoing":[]}'
+    """
+    return json.encode(membership)
+
+
+def decode_membership(data: bytes) -> Membership:
+    """The membership again. Raises `ValueError` for bytes that are none; its ids are not looked at."""
+    return json.decode(data, type=Membership)
+
+
+class SnapshotMeta(Struct, frozen=True):
+    """What a snapshot is of: the state after every entry up to `index` (paper §7, Figure 13)."""
+
+    index: LogIndex  #: Of the last entry in it, the paper's lastIncludedIndex.
+    term: Term  #: Of that entry.
+    membership: Membership  #: As of that entry.
+    total_bytes: Unsigned
+    digest: bytes  #: SHA-256 of all its bytes.
+
+    @property
+    def last_id(self) -> EntryId:
+        """Term and index of the last entry in it."""
+        return EntryId(self.term, self.index)
+
+
 class Identity(Struct, frozen=True):
     """Whose data a directory holds, and who is speaking on a connection."""
 
@@ -128,8 +164,9 @@ class Identity(Struct, frozen=True):
 class Write(Struct, frozen=True, gc=False):
     """One atomic durable write: everything in it survives a crash together, or nothing of it does.
 
-    Applied in this order: the hard state replaces the stored one; every entry at or above `truncate_from` goes; then
-    `entries` are stored at `first_index` and on. Promises name the `number` of the write they depend on.
+    Applied in this order: the hard state replaces the stored one; every entry at or above `truncate_from` goes;
+    `snapshot` becomes the store's; every entry up to `compacted` goes, and the log continues behind it; then `entries`
+    are stored at `first_index` and on. Promises name the `number` of the write they depend on.
     """
 
     number: int  #: 1, 2, 3 … since the node started.
@@ -137,11 +174,15 @@ class Write(Struct, frozen=True, gc=False):
     truncate_from: LogIndex | None
     first_index: LogIndex  #: Index of `entries[0]`; meaningless when there are none.
     entries: Sequence[Entry]
+    snapshot: SnapshotMeta | None = None  #: Its bytes are durable already (`ports.SnapshotStore`).
+    compacted: EntryId | None = None  #: The last entry that is gone from the log's beginning; a snapshot covers it.
 
 
 class Recovered(Struct, frozen=True):
-    """What a store hands back at start: `entries[0]` has index `first_index` (1 until logs are compacted)."""
+    """What a store hands back at start: `entries[0]` has index `first_index`, 1 until the log is compacted."""
 
     hard_state: HardState
     first_index: LogIndex
     entries: list[Entry]
+    prev_term: Term = 0  #: Of the entry before the first: the last one that was compacted away.
+    snapshot: SnapshotMeta | None = None

@@ -64,6 +64,38 @@ class RaftConfig(_Settings, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     heartbeat_interval_ticks: Annotated[int, _at_least_1("How often a leader is heard while nothing happens.")] = 3
     pre_vote: Annotated[bool, Meta(description="Ask whether an election could be won before holding one.")] = True
     check_quorum: Annotated[bool, Meta(description="A leader that hears no quorum steps down.")] = True
+    lease_reads: Annotated[
+        bool,
+        Meta(
+            description="Serve reads that ask for it on a lease, without asking a quorum. Needs clocks that run alike "
+            "within max_clock_drift_percent; where they do not, such a read may be stale."
+        ),
+    ] = False
+    max_clock_drift_percent: Annotated[
+        int, Meta(ge=0, le=90, description="By how much two members' clocks may run apart: leases are so much shorter.")
+    ] = 20
+    campaign_delay_ticks: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=_MAX_NUMBER,
+            description="Wait so much longer before an election: a node with more of it leads when others cannot.",
+        ),
+    ] = 0
+    disk_timeout_ticks: Annotated[
+        int, _at_least_1("A leader whose disk takes longer than this for a write steps down.")
+    ] = 100
+    snapshot_after_entries: Annotated[
+        int,
+        Meta(ge=0, le=_MAX_NUMBER, description="Take a snapshot after so many entries since the last one; 0: never."),
+    ] = 100_000
+    snapshot_after_bytes: Annotated[
+        int, Meta(ge=0, le=2**40, description="Take a snapshot after commands of so many bytes; 0: never.")
+    ] = 256 * MIB
+    snapshot_trailing_entries: Annotated[
+        int,
+        Meta(ge=0, le=_MAX_NUMBER, description="Entries kept behind a snapshot, for followers that lag a little."),
+    ] = 10_000
     max_outstanding_calls: Annotated[int, _at_least_1("AppendEntries calls to one peer without an answer yet.")] = 16
     max_batch_bytes: Annotated[int, _at_least_1("Commands in one AppendEntries call, unless one alone is larger.")] = (
         MIB

@@ -6,10 +6,17 @@ from msgspec import Struct
 
 from raftsdk.core.ready import Call
 from raftsdk.messages import PeerRequest, PeerResponse
+from raftsdk.types import Member, NodeId, SnapshotMeta
 
 
 class Tick(Struct, frozen=True, gc=False):
-    """One unit of time has passed: `RaftConfig.tick_interval_ms`. There is no other clock."""
+    """One unit of time has passed: `RaftConfig.tick_interval_ms`. There is no other clock.
+
+    `lapsed` is how many units really passed, when the process was stopped meanwhile: elections take no notice of more
+    than one, since what peers said in that time was not heard either; a lease runs out by all of them.
+    """
+
+    lapsed: int = 1
 
 
 class Propose(Struct, frozen=True, gc=False):
@@ -20,6 +27,53 @@ class Propose(Struct, frozen=True, gc=False):
 
     token: int
     commands: list[bytes]
+    kinds: list[int] | None = None  #: The `EntryKind` of each; None: all are `COMMAND`.
+
+
+class ChangeMembership(Struct, frozen=True, gc=False):
+    """Somebody wants other members: `members` are added or replace those of their ids, `remove` go (paper §6).
+
+    Accepted, it is in the log as of `Accepted.first_index`; what two majorities must decide is followed by a second
+    entry once that is committed, of itself. Ends, like a proposal, in `Ready.accepted` or `Ready.refused`.
+    """
+
+    token: int
+    members: tuple[Member, ...] = ()
+    remove: tuple[NodeId, ...] = ()
+
+
+class ReadIndex(Struct, frozen=True, gc=False):
+    """Somebody wants to read what is as fresh as this moment (thesis §6.4). Ends in `Ready.reads`."""
+
+    token: int
+    lease: bool = False  #: A lease will do in the place of a quorum's answer, where the configuration allows it.
+
+
+class TransferLeadership(Struct, frozen=True, gc=False):
+    """Somebody wants `target` to lead, or any other voter (None) (thesis §3.10). Ends in `Ready.transfers`."""
+
+    token: int
+    target: NodeId | None = None
+
+
+class SnapshotTaken(Struct, frozen=True, gc=False):
+    """A snapshot of this node's own state is finished, and its bytes are durable: the log may be cut."""
+
+    meta: SnapshotMeta
+
+
+class PieceKept(Struct, frozen=True, gc=False):
+    """A `Ready.pieces` was dealt with, and the snapshot is not whole: `next_offset` bytes of it are here."""
+
+    token: int
+    next_offset: int
+
+
+class SnapshotReceived(Struct, frozen=True, gc=False):
+    """With the piece of `token` a snapshot is whole, its digest right, and its bytes are durable."""
+
+    token: int
+    meta: SnapshotMeta
 
 
 class Received(Struct, frozen=True, gc=False):
@@ -48,4 +102,17 @@ class Persisted(Struct, frozen=True, gc=False):
     number: int
 
 
-Event: TypeAlias = Tick | Propose | Received | Answered | CallFailed | Persisted
+Event: TypeAlias = (
+    Tick
+    | Propose
+    | ChangeMembership
+    | ReadIndex
+    | TransferLeadership
+    | SnapshotTaken
+    | PieceKept
+    | SnapshotReceived
+    | Received
+    | Answered
+    | CallFailed
+    | Persisted
+)

@@ -1,4 +1,4 @@
-"""What the world must provide: six small interfaces with long contracts, and nothing that runs.
+"""What the world must provide: small interfaces with long contracts, and nothing that runs.
 
 Each contract answers the same questions: may it block, raise, reorder, repeat, be called twice, be cancelled. Each
 has a suite in `raftsdk.testing` that a third party's implementation can be run against.
@@ -12,6 +12,7 @@ from typing import Final
 from raftsdk.ports.codec import Codec
 from raftsdk.ports.credentials import Credentials
 from raftsdk.ports.network import LinkStatus, RaftHandler, RaftNetwork
+from raftsdk.ports.snapshots import SnapshotSink, SnapshotSource, SnapshotStateMachine, SnapshotStore
 from raftsdk.ports.state_machine import StateMachine
 from raftsdk.ports.storage import Storage
 from raftsdk.ports.transport import FRAME_HEADER_BYTES, Connection, Listener, Transport
@@ -29,6 +30,10 @@ __all__ = [
     "Listener",
     "RaftHandler",
     "RaftNetwork",
+    "SnapshotSink",
+    "SnapshotSource",
+    "SnapshotStateMachine",
+    "SnapshotStore",
     "StateMachine",
     "Storage",
     "Transport",

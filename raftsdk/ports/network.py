@@ -1,6 +1,6 @@
 """Typed calls between nodes: the seam of whoever has an RPC system of their own."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol, runtime_checkable
 
 from msgspec import Struct
@@ -8,11 +8,18 @@ from msgspec import Struct
 from raftsdk.messages import (
     AppendEntriesRequest,
     AppendEntriesResponse,
+    InstallSnapshotRequest,
+    InstallSnapshotResponse,
+    ReadIndexRequest,
+    ReadIndexResponse,
     Request,
     RequestVoteRequest,
     RequestVoteResponse,
     Response,
+    TimeoutNowRequest,
+    TimeoutNowResponse,
 )
+from raftsdk.ports.snapshots import SnapshotSource
 from raftsdk.types import NodeId
 
 
@@ -74,6 +81,31 @@ class RaftNetwork(Protocol):
 
     async def append_entries(self, target: NodeId, request: AppendEntriesRequest) -> AppendEntriesResponse:
         """Send entries, or a heartbeat (paper §5.3)."""
+        ...
+
+    async def install_snapshot(
+        self, target: NodeId, request: InstallSnapshotRequest, source: SnapshotSource
+    ) -> InstallSnapshotResponse:
+        """Bring the whole of `source` to `target` (paper §7), in pieces that repeat what `request` says. Not before
+        everything arrived or the target needs no more does this return; it has no deadline, but raises when nothing
+        moves. A later call for the same snapshot goes on where an earlier one ended. Pieces delay no other call.
+
+        A network without this method leaves followers behind that need a snapshot.
+        """
+        ...
+
+    async def timeout_now(self, target: NodeId, request: TimeoutNowRequest) -> TimeoutNowResponse:
+        """Ask `target` to campaign at once (thesis §3.10). Without this method leadership cannot be transferred."""
+        ...
+
+    async def read_index(self, target: NodeId, request: ReadIndexRequest) -> ReadIndexResponse:
+        """Ask the leader how far to have applied (thesis §6.4). Without this method followers serve no such reads."""
+        ...
+
+    def set_addresses(self, target: NodeId, addresses: Sequence[str]) -> None:
+        """From now on `target` is to be found at `addresses`; none: it is no member any more. Without this method, a
+        network finds its nodes by itself.
+        """
         ...
 
     def link(self, target: NodeId) -> LinkStatus:

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 
 from raftsdk.core.events import Answered, Received
 from raftsdk.core.quorum import VoteResult, vote_result
-from raftsdk.core.ready import Call
 from raftsdk.messages import RequestVoteRequest, RequestVoteResponse
 from raftsdk.types import EntryId, NodeId
 
@@ -27,7 +26,7 @@ class Role(StrEnum):
 
 def campaign(raft: "Raft") -> None:
     """An election timeout has passed without a leader: ask the others, first without disturbing anybody."""
-    if raft.id not in raft.membership.voters():
+    if not may_campaign(raft):
         raft.restart_election_timer()
         return
     if raft.config.pre_vote:
@@ -39,13 +38,19 @@ def campaign(raft: "Raft") -> None:
         stand(raft)
 
 
-def stand(raft: "Raft") -> None:
+def may_campaign(raft: "Raft") -> bool:
+    """Whether this node counts, with the data it has, and its disk would let it lead."""
+    counts = any(raft.id in half for half in raft.membership.halves())
+    return counts and raft.is_admitted and not raft.disk_is_late
+
+
+def stand(raft: "Raft", *, leadership_transfer: bool = False) -> None:
     """Become a candidate in a new term. The candidate's own vote is counted only once it is durable."""
     raft.become_candidate()
-    _request_votes(raft, pre_vote=False)
+    _request_votes(raft, leadership_transfer=leadership_transfer)
 
 
-def _request_votes(raft: "Raft", *, pre_vote: bool) -> None:
+def _request_votes(raft: "Raft", *, pre_vote: bool = False, leadership_transfer: bool = False) -> None:
     last = raft.log.last_id
     request = RequestVoteRequest(
         term=raft.term + 1 if pre_vote else raft.term,
@@ -53,9 +58,10 @@ def _request_votes(raft: "Raft", *, pre_vote: bool) -> None:
         last_log_index=last.index,
         last_log_term=last.term,
         pre_vote=pre_vote,
+        leadership_transfer=leadership_transfer,
     )
     for voter in sorted(frozenset().union(*raft.membership.halves()) - {raft.id}):
-        raft.call(Call(voter, request))
+        raft.call(raft.new_call(voter, request))
 
 
 def handle_answer(raft: "Raft", event: Answered, request: RequestVoteRequest, response: RequestVoteResponse) -> None:
@@ -87,7 +93,7 @@ def count_vote(raft: "Raft", voter: NodeId, *, granted: bool) -> None:
 
 def handle_request(raft: "Raft", event: Received, request: RequestVoteRequest) -> None:
     """Grant or refuse, and remember a vote before anybody learns of it."""
-    if _sticks_to_leader(raft):
+    if _sticks_to_leader(raft) and not request.leadership_transfer:
         # Neither grant nor take the term: a node that was removed, or cut off, must not unseat a leader that works.
         raft.respond(event.token, RequestVoteResponse(term=raft.term, vote_granted=False))
         return
@@ -104,16 +110,20 @@ def handle_request(raft: "Raft", event: Received, request: RequestVoteRequest) -
 def _sticks_to_leader(raft: "Raft") -> bool:
     """A leader was heard from within the shortest election timeout (paper §6, thesis §4.2.3).
 
-    Only with check-quorum on: without it, a leader that nobody can answer would keep its followers for ever.
+    Only with check-quorum on: without it, a leader that nobody can answer would keep its followers for ever. Where
+    leases are taken, a node that has just started may have heard a leader and forgotten it, and a lease may rest on it.
     """
-    heard_lately = raft.election_elapsed < raft.config.election_timeout_ticks
-    return raft.config.check_quorum and raft.leader_id is not None and heard_lately
+    config = raft.config
+    heard_lately = raft.election_elapsed < config.election_timeout_ticks
+    may_have_heard = raft.leader_id is not None or (config.lease_reads and raft.has_just_started)
+    return config.check_quorum and heard_lately and may_have_heard
 
 
 def _may_vote_for(raft: "Raft", request: RequestVoteRequest) -> bool:
     """First come, first served within a term, and only for a log at least as complete as this one (paper §5.4.1).
 
-    Membership is not asked: a voter that has not heard of its promotion must vote, or a quorum may never form.
+    Membership is not asked: a voter that has not heard of its promotion must vote, or a quorum may never form. But a
+    node whose data is not its member's (lost, or not yet admitted) does not know what that member promised.
     """
     free = (
         request.term > raft.term
@@ -123,4 +133,4 @@ def _may_vote_for(raft: "Raft", request: RequestVoteRequest) -> bool:
             and (raft.voted_for == request.candidate_id or (raft.voted_for is None and raft.leader_id is None))
         )
     )
-    return free and EntryId(request.last_log_term, request.last_log_index) >= raft.log.last_id
+    return free and raft.is_admitted and EntryId(request.last_log_term, request.last_log_index) >= raft.log.last_id

@@ -1,17 +1,29 @@
-"""The log's entries since the last snapshot, and the pointers into them.
+"""The log's entries since the last compaction, the pointers into them, and the memberships they bring.
 
-    first_index - 1  ≤  handed_index  ≤  commit_index  ≤  last_index
-                        durable_index ≤  submitted_index ≤ last_index
+    first_index - 1  ≤  snapshot  ≤  handed_index  ≤  commit_index  ≤  last_index
+                                     durable_index ≤  submitted_index ≤ last_index
 
 `commit_index ≤ durable_index` need not hold: a majority may have an entry on disk that this node's disk does not.
-The entries stay in memory until a snapshot covers them: a follower that lags is served from here.
+Entries stay in memory until a snapshot covers them, and some of them longer: a follower that lags is served from here.
 """
 
 from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import accumulate, takewhile
 
-from raftsdk.types import Entry, EntryId, LogIndex, Term
+from msgspec import Struct
+
+from raftsdk.types import (
+    Entry,
+    EntryId,
+    EntryKind,
+    LogIndex,
+    Membership,
+    Recovered,
+    SnapshotMeta,
+    Term,
+    decode_membership,
+)
 
 
 def data_bytes(entries: Sequence[Entry]) -> int:
@@ -19,18 +31,42 @@ def data_bytes(entries: Sequence[Entry]) -> int:
     return sum([len(entry.data) for entry in entries])
 
 
-class Log:
-    """One node's log. Owned by `Raft`; indexes run from `first_index` to `last_index`, terms never fall."""
+class Unsubmitted(Struct, frozen=True, gc=False):
+    """What the store lacks of the log, in the terms of `types.Write`."""
 
-    def __init__(self, entries: list[Entry], commit_index: LogIndex) -> None:
-        assert 0 <= commit_index <= len(entries), "the stored commit index lies beyond the stored log"
-        self._entries = list(entries)  # what a store handed out stays the store's
-        self.first_index: LogIndex = 1
-        self.commit_index = commit_index  #: Highest index known to be committed. Never falls.
-        self.handed_index: LogIndex = 0  #: Highest index given out for the state machine.
+    truncate_from: LogIndex | None
+    first_index: LogIndex
+    entries: list[Entry]
+    snapshot: SnapshotMeta | None
+    compacted: EntryId | None
+
+
+class Log:
+    """One node's log. Owned by `Raft`; indexes run from `first_index` to `last_index`, terms never fall.
+
+    `membership` is who the members are before any entry says so.
+    """
+
+    def __init__(self, recovered: Recovered, membership: Membership) -> None:
+        self._entries = list(recovered.entries)  # what a store handed out stays the store's
+        self.first_index: LogIndex = recovered.first_index
+        self.snapshot = recovered.snapshot  #: Of this node's own state; every compacted entry is in it.
+        self._prev_term = recovered.prev_term  # of the entry before the first
+        covered = recovered.snapshot.index if recovered.snapshot else 0
+        #: Highest index known to be committed. Never falls.
+        self.commit_index = max(recovered.hard_state.commit_index, covered)
+        assert self.first_index - 1 <= covered <= self.last_index, "the stored snapshot does not meet the stored log"
+        assert self.commit_index <= self.last_index, "the stored commit index lies beyond the stored log"
+        self.handed_index: LogIndex = covered  #: Highest index given out for the state machine.
         self.durable_index = self.last_index  #: Highest index on this disk. Falls only when a suffix is truncated.
         self.submitted_index = self.last_index  #: Highest index given to the store, durable or under way.
         self._truncate_from: LogIndex | None = None  # lowest index the store must drop with the next write
+        self._new_snapshot: SnapshotMeta | None = None  # to be the store's with the next write
+        self._compacted: EntryId | None = None  # up to which the store must drop with the next write
+        # The one in effect at first, then those of entries; the last is in effect (paper §6: as soon as appended).
+        base = recovered.snapshot.membership if recovered.snapshot else membership
+        self._memberships: list[tuple[LogIndex, Membership]] = [(covered, base)]
+        self._note_memberships(self.first_index, self._entries, beyond=covered)
 
     # -- reading
 
@@ -46,12 +82,18 @@ class Log:
         return EntryId(self.term_at(last), last)
 
     def term_at(self, index: LogIndex) -> Term:
-        """The term of the entry at `index`; 0 before the first. The entry must exist."""
-        return self._entries[index - self.first_index].term if index >= self.first_index else 0
+        """The term of the entry at `index`, which must be there, or the one before the first."""
+        if index >= self.first_index:
+            return self._entries[index - self.first_index].term
+        assert index == self.first_index - 1, f"entry {index} was compacted away"
+        return self._prev_term
 
     def matches(self, index: LogIndex, term: Term) -> bool:
-        """Whether this log has an entry of that index and term, hence the same log up to there (paper §5.3)."""
-        return index <= self.last_index and self.term_at(index) == term
+        """Whether this log has an entry of that index and term, hence the same log up to there (paper §5.3).
+
+        What was compacted away is not compared: it is committed, so whoever is right has the same.
+        """
+        return index < self.first_index - 1 or (index <= self.last_index and self.term_at(index) == term)
 
     def last_agreeable(self, index: LogIndex, term: Term) -> EntryId:
         """The last entry of this log at or below `index` whose term is at most `term`.
@@ -61,10 +103,17 @@ class Log:
 
             index        1 2 3 4 5 6 7         the other log has (index 7, term 2):
             this log     1 1 1 3 3 3 3         last_agreeable(7, 2) is index 3, term 1
+
+        Where that lies before what is left of this log, the answer has the term 0: only a snapshot helps.
         """
         last = min(index, self.last_index)
+        before = self.first_index - 1
+        if last < before or (last == before and self._prev_term > term):
+            return EntryId(0, min(last, max(before - 1, 0)))
         count = bisect_right(self._entries, term, 0, last - self.first_index + 1, key=lambda entry: entry.term)
-        found = self.first_index + count - 1
+        found = before + count
+        if count == 0 and self._prev_term > term:
+            return EntryId(0, max(before - 1, 0))
         return EntryId(self.term_at(found), found)
 
     def batch(self, first: LogIndex, max_bytes: int, max_entries: int) -> list[Entry]:
@@ -85,6 +134,7 @@ class Log:
 
     def append(self, entries: Sequence[Entry]) -> None:
         """Add at the end."""
+        self._note_memberships(self.last_index + 1, entries)
         self._entries.extend(entries)
 
     def first_conflict(self, first: LogIndex, entries: Sequence[Entry]) -> LogIndex | None:
@@ -101,25 +151,99 @@ class Log:
         """Drop the entries at `index` and above. Committed ones are never dropped."""
         assert index > self.commit_index, f"asked to truncate {index}, committed up to {self.commit_index}"
         del self._entries[index - self.first_index :]
+        while self._memberships[-1][0] >= index:
+            self._memberships.pop()  # whoever was added or removed there never was (paper §6)
         if index <= self.submitted_index:
             self._truncate_from = min(index, self._truncate_from or index)
         # A write under way may hold what was just dropped: once it is durable, only the part below `index` counts.
         self.submitted_index = min(self.submitted_index, index - 1)
         self.durable_index = min(self.durable_index, index - 1)
 
+    # -- snapshots
+
+    def compact(self, snapshot: SnapshotMeta, trailing_entries: int) -> None:
+        """Replace what `snapshot` covers by it, but for the last `trailing_entries`."""
+        assert snapshot.index <= self.handed_index, "a snapshot of what was not applied"
+        self.snapshot = self._new_snapshot = snapshot
+        last = snapshot.index - trailing_entries
+        if last >= self.first_index:
+            self._drop_up_to(EntryId(self.term_at(last), last))
+
+    def install(self, snapshot: SnapshotMeta) -> None:
+        """Take a snapshot that covers more than is committed here (paper §7, Figure 13).
+
+        Where this log agrees with it, the entries behind it stay: they may have been acknowledged.
+        """
+        assert snapshot.index > self.commit_index, "a snapshot of what is committed here already"
+        agrees = self.last_index >= snapshot.index and self.term_at(snapshot.index) == snapshot.term
+        if agrees:
+            self._drop_up_to(snapshot.last_id)
+        else:
+            self._replace(snapshot)
+        later = [pair for pair in self._memberships if pair[0] > snapshot.index]
+        self._memberships = [(snapshot.index, snapshot.membership), *later]
+        self.snapshot = self._new_snapshot = snapshot
+        self.commit_index = self.handed_index = snapshot.index
+
+    def _drop_up_to(self, last: EntryId) -> None:
+        del self._entries[: last.index + 1 - self.first_index]
+        self.first_index, self._prev_term = last.index + 1, last.term
+        self._compacted = last
+        while len(self._memberships) > 1 and self._memberships[1][0] <= last.index:
+            del self._memberships[0]
+
+    def _replace(self, snapshot: SnapshotMeta) -> None:
+        if self.submitted_index >= self.first_index:
+            self._truncate_from = self.first_index
+        self._entries = []
+        self._memberships = []
+        self.first_index, self._prev_term = snapshot.index + 1, snapshot.term
+        self._compacted = snapshot.last_id
+        # Nothing of this log is on disk, whatever a write under way may hold: not before the next one is durable.
+        self.submitted_index = self.durable_index = 0
+
+    # -- memberships
+
+    @property
+    def membership(self) -> Membership:
+        """Who the members are, as of the last entry."""
+        return self._memberships[-1][1]
+
+    @property
+    def membership_index(self) -> LogIndex:
+        """Of the entry, or the snapshot, that says so; 0: what the node was started with."""
+        return self._memberships[-1][0]
+
+    def membership_at(self, index: LogIndex) -> Membership:
+        """Who the members are as of the entry at `index`, which was not compacted away."""
+        return next(membership for start, membership in reversed(self._memberships) if start <= index)
+
+    def memberships(self) -> list[Membership]:
+        """All that this log knows of, oldest first: the last is in effect, the others are where nodes used to be."""
+        return [membership for _, membership in self._memberships]
+
+    def _note_memberships(self, first: LogIndex, entries: Sequence[Entry], beyond: LogIndex = 0) -> None:
+        for index in [i for i, entry in enumerate(entries, first) if entry.kind == EntryKind.MEMBERSHIP]:
+            if index > beyond:
+                self._memberships.append((index, decode_membership(entries[index - first].data)))
+
     # -- the store
 
     def has_unsubmitted(self) -> bool:
         """Whether the store lacks anything."""
-        return self.submitted_index < self.last_index or self._truncate_from is not None
+        return (
+            self.submitted_index < self.last_index or self._truncate_from is not None or self._new_snapshot is not None
+        )
 
-    def submit(self) -> tuple[LogIndex | None, LogIndex, list[Entry]]:
-        """What the next write must contain: (truncate_from, first_index, entries)."""
-        first = self.submitted_index + 1
-        entries = self.between(first, self.last_index)
-        truncate_from, self._truncate_from = self._truncate_from, None
+    def submit(self) -> Unsubmitted:
+        """What the next write must contain."""
+        first = max(self.submitted_index + 1, self.first_index)
+        lacking = Unsubmitted(
+            self._truncate_from, first, self.between(first, self.last_index), self._new_snapshot, self._compacted
+        )
+        self._truncate_from = self._new_snapshot = self._compacted = None
         self.submitted_index = self.last_index
-        return truncate_from, first, entries
+        return lacking
 
     # -- the state machine
 

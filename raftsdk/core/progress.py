@@ -10,6 +10,7 @@ class ProgressState(Enum):
 
     PROBE = "probe"  #: Not sure: one call at a time, to find where the logs agree.
     REPLICATE = "replicate"  #: Sure: a window of calls, each sent as if the one before had succeeded.
+    SNAPSHOT = "snapshot"  #: What it needs next was compacted away: one call under way, with a snapshot.
 
 
 class Progress:
@@ -19,7 +20,17 @@ class Progress:
     starting a new `epoch`: calls of an older one no longer count, but what they prove still does.
     """
 
-    __slots__ = ("epoch", "match_index", "next_index", "outstanding", "recently_active", "state", "waiting")
+    __slots__ = (
+        "confirmed_at",
+        "confirmed_round",
+        "epoch",
+        "match_index",
+        "next_index",
+        "outstanding",
+        "recently_active",
+        "state",
+        "waiting",
+    )
 
     def __init__(self, next_index: LogIndex) -> None:
         self.state = ProgressState.PROBE
@@ -29,10 +40,12 @@ class Progress:
         self.epoch = 0
         self.waiting = False  #: A call failed: send nothing but heartbeats until one of them is answered.
         self.recently_active = True  #: Heard from since the last check of the quorum (a new leader gives credit).
+        self.confirmed_round = 0  #: The last round of reads for which it followed this leader.
+        self.confirmed_at = -1  #: When, in the leader's ticks, the last call began that it answered as a follower.
 
     def may_send(self, last_index: LogIndex, window: int) -> bool:
         """Whether a call with entries should start now."""
-        if self.waiting or self.next_index > last_index:
+        if self.waiting or self.next_index > last_index or self.state is ProgressState.SNAPSHOT:
             return False
         return self.outstanding < (window if self.state is ProgressState.REPLICATE else 1)
 
@@ -60,11 +73,17 @@ class Progress:
 
     def become_replicate(self) -> None:
         """The logs agree up to `match_index`: stream from there."""
-        if self.state is ProgressState.PROBE:
+        if self.state is not ProgressState.REPLICATE:
             self.state = ProgressState.REPLICATE
             self.next_index = self.match_index + 1
             self.outstanding = 0
             self.epoch += 1
+
+    def become_snapshot(self) -> None:
+        """A snapshot is on its way, with one call."""
+        self.state = ProgressState.SNAPSHOT
+        self.outstanding = 1
+        self.epoch += 1
 
     def become_probe(self, next_index: LogIndex) -> None:
         """Look for agreement again, from `next_index` at the most, abandoning the calls under way."""

@@ -35,13 +35,13 @@ def has_quorum(halves: Halves, present: Collection[NodeId]) -> bool:
 
 
 def committed_index(halves: Halves, match_index: Callable[[NodeId], LogIndex]) -> LogIndex:
-    """The highest index that a majority of every half holds durably (paper §5.3, §5.4).
+    """The highest index that a majority of every half holds durably (paper §5.3, §5.4); of nobody, none is (0).
 
     >>> match = {"n1": 7, "n2": 4, "n3": 2}
     >>> committed_index([frozenset(match)], match.__getitem__)
     4
     """
-    return min(sorted(map(match_index, half), reverse=True)[majority(half) - 1] for half in halves)
+    return min(sorted(map(match_index, half), reverse=True)[majority(half) - 1] if half else 0 for half in halves)
 
 
 def vote_result(halves: Halves, votes: dict[NodeId, bool]) -> VoteResult:

@@ -1,33 +1,86 @@
 """The node as the algorithm sees it: `step` takes one fact, `ready` hands out all the work that follows from the facts.
 
-Role transitions and the dispatch of events live here; what a role does lives in `election` and `replication`.
+Role transitions and the dispatch of events live here; what a role does lives in `election`, `replication`,
+`membership`, `reads`, `snapshots` and `transfer`.
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from itertools import repeat
+from typing import TYPE_CHECKING, Any, Final
 
 from raftsdk.config import RaftConfig
-from raftsdk.core import election, replication
+from raftsdk.core import election, membership, replication, snapshots, transfer
 from raftsdk.core.election import Role
-from raftsdk.core.events import Answered, CallFailed, Event, Persisted, Propose, Received, Tick
+from raftsdk.core.events import (
+    Answered,
+    CallFailed,
+    ChangeMembership,
+    Event,
+    Persisted,
+    PieceKept,
+    Propose,
+    ReadIndex,
+    Received,
+    SnapshotReceived,
+    SnapshotTaken,
+    Tick,
+    TransferLeadership,
+)
 from raftsdk.core.log import Log, data_bytes
+from raftsdk.core.profile import NATIVE, Profile
 from raftsdk.core.progress import Progress
 from raftsdk.core.quorum import has_quorum
-from raftsdk.core.ready import Accepted, Alarm, Call, Committed, ProposalRefused, Ready, Respond
+from raftsdk.core.reads import Reads
+from raftsdk.core.ready import (
+    Accepted,
+    Alarm,
+    Call,
+    Committed,
+    Piece,
+    ProposalRefused,
+    ReadReady,
+    ReadRefused,
+    Ready,
+    Respond,
+    TransferEnded,
+)
+from raftsdk.core.transfer import Transfer
 from raftsdk.messages import (
     AppendEntriesRequest,
     AppendEntriesResponse,
+    InstallSnapshotRequest,
+    InstallSnapshotResponse,
+    PeerRequest,
     PeerResponse,
+    ReadIndexRequest,
+    ReadIndexResponse,
     RequestVoteRequest,
     RequestVoteResponse,
+    TimeoutNowRequest,
+    TimeoutNowResponse,
 )
-from raftsdk.types import Entry, EntryKind, HardState, LogIndex, Membership, NodeId, Recovered, Term, Write
+from raftsdk.types import (
+    MAX_INTEGER,
+    Entry,
+    EntryKind,
+    HardState,
+    LogIndex,
+    Membership,
+    NodeId,
+    Recovered,
+    SnapshotMeta,
+    Term,
+    Write,
+)
 
 if TYPE_CHECKING:
     from random import Random
 
 MAX_TERM_JUMP = 2**32
 """A term this far ahead is no election's doing. Taking it would let one broken peer use up all terms there are."""
+
+LOST: Final = MAX_INTEGER
+"""The incarnation of a node that has lost data: no member has it, so no membership admits the node."""
 
 
 class Raft:
@@ -49,31 +102,82 @@ class Raft:
     """
 
     def __init__(
-        self, node_id: NodeId, membership: Membership, recovered: Recovered, config: RaftConfig, rng: "Random"
+        self,
+        node_id: NodeId,
+        membership: Membership,
+        recovered: Recovered,
+        config: RaftConfig,
+        rng: "Random",
+        *,
+        incarnation: int = 0,
+        profile: Profile = NATIVE,
     ) -> None:
         self.id = node_id
         self.config = config
-        self.membership = membership
+        self.profile = profile
         self.term: Term = recovered.hard_state.term
         self.voted_for: NodeId | None = recovered.hard_state.voted_for
-        assert recovered.first_index == 1, "the stored log begins behind a snapshot, and there are none yet"
-        self.log = Log(recovered.entries, recovered.hard_state.commit_index)
+        #: Whose data this is; a fresh node is told (0 for one that the cluster is founded with), others remember.
+        self.incarnation = recovered.hard_state.incarnation or incarnation
+        self.log = Log(recovered, membership)
         assert self.log.last_id.term <= self.term, "the stored log is of a later term than the stored term"
         self.role = Role.FOLLOWER
         self.leader_id: NodeId | None = None
         self.votes: dict[NodeId, bool] = {}  #: While campaigning: who has answered what.
         self.progress: dict[NodeId, Progress] = {}  #: While leading: one for each peer.
         self.uncommitted_bytes = 0  #: While leading: payload in the log and not yet committed.
+        self.reads = Reads()
+        self.transfer: Transfer | None = None  #: While leadership is being handed over.
+        self.lease_is_void = False  #: Somebody was asked to campaign in this term, whoever heard this leader lately.
+        self.now = 0  #: Ticks that have lapsed since the start.
         self.election_elapsed = 0  #: Ticks since a leader was heard from (a leader: since its last quorum check).
         self._heartbeat_elapsed = 0
         self._rng = rng
         self._election_timeout = 0
         self._ready = Ready()
-        self._hard_state_changed = False
+        self._hard_state_changed = self.incarnation != recovered.hard_state.incarnation
+        self._announced = self.log.membership
+        self._write_began_at = 0
         self._term_write = 0  # the write that makes term and vote durable
         self._write_in_flight = 0  # 0: none
         self._next_write = 1
+        if self.log.snapshot is not None:
+            self._ready.restore = self.log.snapshot
         self.restart_election_timer()
+
+    @property
+    def leads(self) -> bool:
+        """Whether this node believes that it leads."""
+        return self.role is Role.LEADER
+
+    @property
+    def membership(self) -> Membership:
+        """Who the members are, committed or not (paper §6)."""
+        return self.log.membership
+
+    @property
+    def is_admitted(self) -> bool:
+        """Whether the members, as far as this node knows them, count on the data it has.
+
+        A node that lost its data, or is yet to join, must not vote: nobody knows what it promised before.
+        """
+        member = self.membership.member(self.id)
+        known = bool(self.membership.members) and self.incarnation != LOST
+        return known and (member is None or member.incarnation == self.incarnation)
+
+    @property
+    def has_just_started(self) -> bool:
+        """Whether less time has passed since the start than a follower sticks to its leader."""
+        return self.now < self.config.election_timeout_ticks
+
+    @property
+    def disk_is_late(self) -> bool:
+        """Whether the write under way takes longer than a leader may wait for its disk."""
+        return self._write_in_flight > 0 and self.now - self._write_began_at > self.config.disk_timeout_ticks
+
+    def has_committed_in_term(self) -> bool:
+        """Whether this leader knows what is committed: it does once an entry of its own term is (paper §5.4.2)."""
+        return self.log.term_at(self.log.commit_index) == self.term
 
     # -- facts in
 
@@ -81,7 +185,8 @@ class Raft:
         """Take one fact. Changes memory alone; what follows from it is in the next `ready`."""
         _STEPS[type(event)](self, event)
 
-    def _tick(self, _event: Tick) -> None:
+    def _tick(self, event: Tick) -> None:
+        self.now += event.lapsed
         self.election_elapsed += 1
         if self.role is Role.LEADER:
             self._tick_leader()
@@ -89,6 +194,13 @@ class Raft:
             election.campaign(self)
 
     def _tick_leader(self) -> None:
+        if self.disk_is_late:
+            # It would go on with heartbeats for ever, and keep everybody from a leader that can write.
+            self.alarm("disk_late", f"a write takes more than {self.config.disk_timeout_ticks} ticks: stepping down")
+            transfer.hand_over(self)
+            self.become_follower(self.term, leader_id=None)
+            return
+        transfer.tick(self)
         if self.election_elapsed >= self.config.election_timeout_ticks:
             self.election_elapsed = 0
             if self.config.check_quorum and not self._hears_quorum():
@@ -107,63 +219,114 @@ class Raft:
         return has_quorum(self.membership.halves(), heard)
 
     def _propose(self, event: Propose) -> None:
-        if self.role is not Role.LEADER:
-            self._ready.refused.append(ProposalRefused(event.token, overloaded=False))
+        if not self.leads:
+            self.refuse(ProposalRefused(event.token))
             return
-        entries = [Entry(self.term, EntryKind.COMMAND, command) for command in event.commands]
+        kinds = event.kinds or repeat(EntryKind.COMMAND)
+        entries = [Entry(self.term, kind, command) for kind, command in zip(kinds, event.commands, strict=False)]
         size = data_bytes(entries)
-        if self.uncommitted_bytes and self.uncommitted_bytes + size > self.config.max_uncommitted_bytes:
-            self._ready.refused.append(ProposalRefused(event.token, overloaded=True))
+        too_much = self.uncommitted_bytes and self.uncommitted_bytes + size > self.config.max_uncommitted_bytes
+        if too_much or self.transfer is not None:
+            self.refuse(ProposalRefused(event.token, overloaded=True))
             return
-        self._ready.accepted.append(Accepted(event.token, self.log.last_index + 1, self.term))
+        self.accept(Accepted(event.token, self.log.last_index + 1, self.term))
         self.log.append(entries)
         self.uncommitted_bytes += size
 
+    def _change_membership(self, event: ChangeMembership) -> None:
+        membership.handle_proposal(self, event)
+
+    def _read_index(self, event: ReadIndex) -> None:
+        self.reads.begin(self, event)
+
+    def _transfer_leadership(self, event: TransferLeadership) -> None:
+        transfer.handle_proposal(self, event)
+
+    def _snapshot_taken(self, event: SnapshotTaken) -> None:
+        snapshots.handle_taken(self, event)
+
+    def _piece_kept(self, event: PieceKept) -> None:
+        snapshots.handle_kept(self, event)
+
+    def _snapshot_received(self, event: SnapshotReceived) -> None:
+        snapshots.handle_received(self, event)
+
     def _received(self, event: Received) -> None:
         request = event.request
-        sender = request.leader_id if isinstance(request, AppendEntriesRequest) else request.candidate_id
+        sender = _sender(request)
         if request.term - self.term > MAX_TERM_JUMP:
             self.alarm("term_jump", f"refused term {request.term}: ours is {self.term}, no election explains that")
             self._refuse_unmoved(event)
         elif sender == self.id:
             self.alarm("own_id", f"a peer calls itself {sender}, which is this node's id: ids are never shared")
             self._refuse_unmoved(event)
-        elif isinstance(request, AppendEntriesRequest):
-            replication.handle_request(self, event, request)
         else:
-            election.handle_request(self, event, request)
+            self._handle_request(event, request)
+
+    def _handle_request(self, event: Received, request: PeerRequest) -> None:
+        match request:
+            case AppendEntriesRequest():
+                replication.handle_request(self, event, request)
+            case RequestVoteRequest():
+                election.handle_request(self, event, request)
+            case InstallSnapshotRequest():
+                snapshots.handle_request(self, event, request)
+            case TimeoutNowRequest():
+                transfer.handle_request(self, event, request)
+            case ReadIndexRequest():
+                self.reads.handle_request(self, event, request)
 
     def _refuse_unmoved(self, event: Received) -> None:
-        if isinstance(event.request, RequestVoteRequest):
-            self.respond(event.token, RequestVoteResponse(term=self.term, vote_granted=False))
-        else:
-            self.respond(event.token, AppendEntriesResponse(term=self.term, success=False))
+        refusals: dict[type[PeerRequest], PeerResponse] = {
+            AppendEntriesRequest: AppendEntriesResponse(term=self.term, success=False),
+            RequestVoteRequest: RequestVoteResponse(term=self.term, vote_granted=False),
+            InstallSnapshotRequest: InstallSnapshotResponse(term=self.term, next_offset=0, installed=False),
+            TimeoutNowRequest: TimeoutNowResponse(term=self.term),
+            ReadIndexRequest: ReadIndexResponse(term=self.term, read_index=0),
+        }
+        self.respond(event.token, refusals[type(event.request)])
 
     def _answered(self, event: Answered) -> None:
-        request, response = event.call.request, event.response
+        call, response = event.call, event.response
         granted_pre_vote = isinstance(response, RequestVoteResponse) and response.vote_granted
-        if response.term > self.term and not granted_pre_vote:
-            self._hear_of_term(event.call, response.term)
-        elif isinstance(request, RequestVoteRequest) and isinstance(response, RequestVoteResponse):
-            election.handle_answer(self, event, request, response)
-        elif isinstance(request, AppendEntriesRequest) and isinstance(response, AppendEntriesResponse):
-            replication.handle_answer(self, event, request, response)
-        else:
-            self._call_failed(CallFailed(event.call))
+        if response.term > self.term and not granted_pre_vote and not self._hears_of_term(call, response.term):
+            # The call has ended all the same: as outstanding for ever, it would shut out the peer once it is well.
+            self._call_failed(CallFailed(call))
+            return
+        match call.request, response:
+            case AppendEntriesRequest() as request, AppendEntriesResponse():
+                replication.handle_answer(self, event, request, response)
+            case RequestVoteRequest() as request, RequestVoteResponse():
+                election.handle_answer(self, event, request, response)
+            case InstallSnapshotRequest() as request, InstallSnapshotResponse():
+                snapshots.handle_answer(self, event, request, response)
+            case ReadIndexRequest(), ReadIndexResponse():
+                self.reads.handle_answer(self, event, response)
+            case TimeoutNowRequest(), TimeoutNowResponse():
+                transfer.handle_failure(self, call)  # in our term still: it does not campaign
+            case _:
+                self._call_failed(CallFailed(call))
 
-    def _hear_of_term(self, call: Call, term: Term) -> None:
+    def _hears_of_term(self, call: Call, term: Term) -> bool:
+        """Follow a higher term, and whether that was one. An answer that belongs to this node's past proves nothing."""
         if term - self.term <= MAX_TERM_JUMP:
             self.become_follower(term, leader_id=None)
-            return
+            return True
         self.alarm(
             "term_jump", f"{call.target} answered in term {term}: ours is {self.term}, no election explains that"
         )
-        # The call has ended all the same: counted as outstanding for ever, it would shut out the peer once it is well.
-        self._call_failed(CallFailed(call))
+        return False
 
     def _call_failed(self, event: CallFailed) -> None:
-        if isinstance(event.call.request, AppendEntriesRequest):
-            replication.handle_failure(self, event.call, event.call.request)
+        match event.call.request:
+            case AppendEntriesRequest() as request:
+                replication.handle_failure(self, event.call, request)
+            case InstallSnapshotRequest() as request:
+                snapshots.handle_failure(self, event.call, request)
+            case ReadIndexRequest():
+                self.reads.handle_failure(self, event.call)
+            case TimeoutNowRequest():
+                transfer.handle_failure(self, event.call)
 
     def _persisted(self, event: Persisted) -> None:
         assert event.number == self._write_in_flight, (
@@ -180,8 +343,12 @@ class Raft:
 
     def ready(self) -> Ready:
         """All the work that has come up since the last call. Empty groups mean there is none."""
-        if self.role is Role.LEADER:
+        if self.leads:
+            transfer.proceed(self)
+            self.reads.proceed(self)
             replication.send_entries(self)
+        if self.log.membership is not self._announced:
+            self._announced = self._ready.membership = self.log.membership
         ready, self._ready = self._ready, Ready()
         if not self._write_in_flight and (self._hard_state_changed or self.log.has_unsubmitted()):
             ready.write = self._start_write()
@@ -190,17 +357,53 @@ class Raft:
         return ready
 
     def _start_write(self) -> Write:
-        truncate_from, first_index, entries = self.log.submit()
-        hard_state = HardState(self.term, self.voted_for, self.log.commit_index)
-        write = Write(self._next_write, hard_state, truncate_from, first_index, entries)
+        new = self.log.submit()
+        write = Write(
+            self._next_write,
+            HardState(self.term, self.voted_for, self.log.commit_index, self.incarnation),
+            new.truncate_from,
+            new.first_index,
+            new.entries,
+            new.snapshot,
+            new.compacted,
+        )
         self._write_in_flight = self._next_write
+        self._write_began_at = self.now
         self._next_write += 1
         self._hard_state_changed = False
         return write
 
+    def new_call(self, target: NodeId, request: PeerRequest, epoch: int = 0) -> Call:
+        """A call that begins now, so that its answer confirms what was asked by now."""
+        return Call(target, request, epoch, self.reads.round, self.now)
+
     def call(self, call: Call) -> None:
         """Ask for a request to be sent."""
         self._ready.calls.append(call)
+
+    def accept(self, accepted: Accepted) -> None:
+        """Say where a proposal is."""
+        self._ready.accepted.append(accepted)
+
+    def refuse(self, refused: ProposalRefused) -> None:
+        """Say that a proposal is nowhere."""
+        self._ready.refused.append(refused)
+
+    def end_read(self, end: ReadReady | ReadRefused) -> None:
+        """Say what became of a read."""
+        self._ready.reads.append(end)
+
+    def end_transfer(self, end: TransferEnded) -> None:
+        """Say what became of handing over leadership."""
+        self._ready.transfers.append(end)
+
+    def keep_piece(self, piece: Piece) -> None:
+        """Ask for a piece of a snapshot to be kept."""
+        self._ready.pieces.append(piece)
+
+    def restore(self, snapshot: SnapshotMeta) -> None:
+        """Ask for the state machine to be replaced by a snapshot."""
+        self._ready.restore = snapshot
 
     def alarm(self, name: str, text: str) -> None:
         """Report what an honest peer cannot have done."""
@@ -221,12 +424,16 @@ class Raft:
 
     def become_follower(self, term: Term, leader_id: NodeId | None) -> None:
         """Follow `leader_id` in `term`, or wait there for a leader. Hearing of a leader restarts the election timer."""
-        if term > self.term:
+        deposed = term > self.term
+        if deposed:
             self._enter_term(term)
         if self.role is not Role.FOLLOWER or leader_id is not None:
             self.restart_election_timer()
-        self.role = Role.FOLLOWER
+        led, self.role = self.leads, Role.FOLLOWER
         self.leader_id = leader_id
+        if led:
+            self.reads.drop(self)
+            transfer.give_up(self, "" if deposed else f"{self.id} stopped leading")
         self.progress = {}
         self.votes = {}
 
@@ -251,8 +458,8 @@ class Raft:
         self.leader_id = self.id
         self.votes = {}
         next_index = self.log.last_index + 1
-        peers = sorted(member.id for member in self.membership.members if member.id != self.id)
-        self.progress = {peer: Progress(next_index) for peer in peers}
+        self.progress = {peer: Progress(next_index) for peer in membership.peers_of(self)}
+        self.lease_is_void = False
         self.uncommitted_bytes = data_bytes(self.log.between(self.log.commit_index + 1, self.log.last_index))
         self.election_elapsed = 0
         self._heartbeat_elapsed = 0
@@ -278,13 +485,20 @@ class Raft:
         """Wait for a leader for one to two election timeouts, chosen anew each time (paper §5.2)."""
         self.election_elapsed = 0
         base = self.config.election_timeout_ticks
-        self._election_timeout = self._rng.randint(base, 2 * base - 1)
+        self._election_timeout = self._rng.randint(base, 2 * base - 1) + self.config.campaign_delay_ticks
 
     def commit(self, index: LogIndex) -> None:
         """Everything up to `index` is committed, here and for good."""
         if self.role is Role.LEADER:
             self.uncommitted_bytes -= data_bytes(self.log.between(self.log.commit_index + 1, index))
         self.log.commit_index = index
+
+    def admit_loss(self, how: str) -> None:
+        """Data that this node had is gone, and what it promised with it: it votes no more, for good."""
+        self.alarm("data_lost", f"{how}: no votes from here until this node is removed and has joined anew, empty")
+        if self.incarnation != LOST:
+            self.incarnation = LOST
+            self._promise_changed()
 
     def leading(self, peer: NodeId, term: Term) -> Progress | None:
         """What is known of `peer`, if this node still leads the term in which it was asked."""
@@ -294,8 +508,24 @@ class Raft:
 _STEPS: dict[type[Event], Callable[[Raft, Any], None]] = {
     Tick: Raft._tick,
     Propose: Raft._propose,
+    ChangeMembership: Raft._change_membership,
+    ReadIndex: Raft._read_index,
+    TransferLeadership: Raft._transfer_leadership,
+    SnapshotTaken: Raft._snapshot_taken,
+    PieceKept: Raft._piece_kept,
+    SnapshotReceived: Raft._snapshot_received,
     Received: Raft._received,
     Answered: Raft._answered,
     CallFailed: Raft._call_failed,
     Persisted: Raft._persisted,
 }
+
+
+def _sender(request: PeerRequest) -> NodeId:
+    match request:
+        case RequestVoteRequest():
+            return request.candidate_id
+        case ReadIndexRequest():
+            return request.node_id
+        case _:
+            return request.leader_id

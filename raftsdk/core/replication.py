@@ -2,12 +2,15 @@
 
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
+from raftsdk.core import membership, snapshots, transfer
 from raftsdk.core.events import Answered, Received
 from raftsdk.core.progress import Progress, ProgressState
 from raftsdk.core.quorum import committed_index
 from raftsdk.core.ready import Call
-from raftsdk.messages import AppendEntriesRequest, AppendEntriesResponse
-from raftsdk.types import EntryId, LogIndex, NodeId
+from raftsdk.messages import AppendEntriesRequest, AppendEntriesResponse, InstallSnapshotRequest, TimeoutNowRequest
+from raftsdk.types import EntryId, LogIndex, NodeId, Term
 
 if TYPE_CHECKING:
     from raftsdk.core.raft import Raft
@@ -20,11 +23,16 @@ def send_entries(raft: "Raft") -> None:
     """Start every call that the windows allow. Peers at the same place get the same request: it is encoded once."""
     shared: dict[LogIndex, AppendEntriesRequest] = {}
     last_index = raft.log.last_index
+    first_index = raft.log.first_index
     for peer, progress in raft.progress.items():
+        if progress.next_index < first_index:
+            if progress.may_send(last_index, 1):
+                snapshots.send(raft, peer, progress)
+            continue
         while progress.may_send(last_index, raft.config.max_outstanding_calls):
             request = shared.get(progress.next_index) or _append_request(raft, progress.next_index)
             shared[progress.next_index] = request
-            raft.call(Call(peer, request, progress.epoch))
+            raft.call(raft.new_call(peer, request, progress.epoch))
             progress.sent(len(request.entries))
 
 
@@ -32,18 +40,19 @@ def send_heartbeats(raft: "Raft") -> None:
     """Tell every peer that this leader lives, whatever its window and its log look like.
 
     A heartbeat builds on `match_index`, so it succeeds whatever is under way, and proves nothing that is not known.
+    Where that entry was compacted away its term is forgotten, and the heartbeat builds on nothing.
     """
     for peer, progress in raft.progress.items():
-        match_index = progress.match_index
+        match_index = progress.match_index if progress.match_index >= raft.log.first_index - 1 else 0
         heartbeat = AppendEntriesRequest(
             term=raft.term,
             leader_id=raft.id,
             prev_log_index=match_index,
-            prev_log_term=raft.log.term_at(match_index),
+            prev_log_term=raft.log.term_at(match_index) if match_index else 0,
             leader_commit=min(raft.log.commit_index, match_index),
             entries=[],
         )
-        raft.call(Call(peer, heartbeat, progress.epoch))
+        raft.call(raft.new_call(peer, heartbeat, progress.epoch))
 
 
 def _append_request(raft: "Raft", first: LogIndex) -> AppendEntriesRequest:
@@ -70,8 +79,7 @@ def handle_answer(
     progress = raft.leading(event.call.target, request.term)
     if progress is None:
         return
-    progress.recently_active = True
-    progress.waiting = False
+    note_sign_of_life(raft, event.call, progress, response.term)
     if request.entries:
         progress.ended(event.call.epoch)
     if not response.success:
@@ -79,8 +87,19 @@ def handle_answer(
         return
     if progress.maybe_match(request.prev_log_index + len(request.entries)):
         maybe_commit(raft)
-    if request.entries:
+        transfer.proceed(raft)
+    if request.entries and progress.state is not ProgressState.SNAPSHOT:
         progress.become_replicate()
+
+
+def note_sign_of_life(raft: "Raft", call: Call, progress: Progress, term: Term) -> None:
+    """The peer answered a call of this term; in the same term, so it followed this leader after the call began."""
+    progress.recently_active = True
+    progress.waiting = False
+    if term == raft.term:
+        progress.confirmed_round = max(progress.confirmed_round, call.round)
+        progress.confirmed_at = max(progress.confirmed_at, call.started_at)
+        raft.reads.confirm(raft)
 
 
 def handle_failure(raft: "Raft", call: Call, request: AppendEntriesRequest) -> None:
@@ -117,6 +136,7 @@ def maybe_commit(raft: "Raft") -> None:
     index = committed_index(raft.membership.halves(), lambda voter: match_index(raft, voter))
     if index > raft.log.commit_index and raft.log.term_at(index) == raft.term:
         raft.commit(index)
+        membership.after_commit(raft)
 
 
 def match_index(raft: "Raft", voter: NodeId) -> LogIndex:
@@ -135,16 +155,17 @@ def handle_request(raft: "Raft", event: Received, request: AppendEntriesRequest)
     if request.term < raft.term:
         raft.respond(event.token, AppendEntriesResponse(term=raft.term, success=False))
         return
-    if _is_second_leader(raft, request):
-        raft.alarm(
-            "two_leaders", f"{request.leader_id} claims to lead term {request.term}, which {raft.leader_id} leads"
-        )
+    if is_second_leader(raft, request):
         raft.respond(event.token, AppendEntriesResponse(term=raft.term, success=False))
         return
     raft.become_follower(request.term, leader_id=request.leader_id)
+    if not request.entries and request.prev_log_index > raft.log.last_index:
+        # A heartbeat builds on what this node acknowledged to this very leader in this very term.
+        raft.admit_loss(f"{request.leader_id} knows this node to have had entry {request.prev_log_index}")
     if not raft.log.matches(request.prev_log_index, request.prev_log_term):
         _refuse(raft, event.token, raft.log.last_agreeable(request.prev_log_index, request.prev_log_term))
         return
+    request = _uncompacted(raft, request)
     conflict = raft.log.first_conflict(request.prev_log_index + 1, request.entries)
     if conflict is not None and conflict <= raft.log.commit_index:
         # No true leader lacks a committed entry (paper Figure 3, Leader Completeness). Keep it, whoever asks.
@@ -156,9 +177,27 @@ def handle_request(raft: "Raft", event: Received, request: AppendEntriesRequest)
     _accept(raft, event.token, request, conflict)
 
 
-def _is_second_leader(raft: "Raft", request: AppendEntriesRequest) -> bool:
+def is_second_leader(raft: "Raft", request: AppendEntriesRequest | InstallSnapshotRequest | TimeoutNowRequest) -> bool:
     """Two leaders in one term cannot be (paper §5.2, Election Safety): whoever comes second is not to be followed."""
-    return request.term == raft.term and raft.leader_id not in (None, request.leader_id)
+    if request.term != raft.term or raft.leader_id in (None, request.leader_id):
+        return False
+    raft.alarm("two_leaders", f"{request.leader_id} claims to lead term {request.term}, which {raft.leader_id} leads")
+    return True
+
+
+def _uncompacted(raft: "Raft", request: AppendEntriesRequest) -> AppendEntriesRequest:
+    """The request without what was compacted away here: it is committed, hence the same in every leader's log."""
+    before = raft.log.first_index - 1
+    known = before - request.prev_log_index
+    if known <= 0:
+        return request
+    proved = request.prev_log_index + len(request.entries)
+    return replace(
+        request,
+        prev_log_index=min(before, proved),
+        prev_log_term=raft.log.term_at(before) if proved >= before else 0,
+        entries=request.entries[known:],
+    )
 
 
 def _refuse(raft: "Raft", token: int, hint: EntryId) -> None:

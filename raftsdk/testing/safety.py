@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from hashlib import sha256
 
 from raftsdk.core.election import Role
 from raftsdk.core.raft import Raft
@@ -9,6 +10,8 @@ from raftsdk.core.ready import Committed
 from raftsdk.messages import (
     AppendEntriesRequest,
     AppendEntriesResponse,
+    InstallSnapshotRequest,
+    InstallSnapshotResponse,
     PeerRequest,
     PeerResponse,
     RequestVoteRequest,
@@ -17,11 +20,14 @@ from raftsdk.messages import (
 from raftsdk.types import (
     Entry,
     EntryId,
+    EntryKind,
     HardState,
     LogIndex,
     Membership,
     NodeId,
     Recovered,
+    SnapshotMeta,
+    Suffrage,
     Term,
     Write,
 )
@@ -40,27 +46,60 @@ def demand(holds: bool, violation: Callable[[], str]) -> None:
 class Disk:
     """What one node would find after a crash: exactly the writes that were persisted."""
 
-    def __init__(self, hard_state: HardState | None = None, entries: Iterable[Entry] = ()) -> None:
+    def __init__(
+        self,
+        hard_state: HardState | None = None,
+        entries: Iterable[Entry] = (),
+        *,
+        first_index: LogIndex = 1,
+        prev_term: Term = 0,
+        snapshot: SnapshotMeta | None = None,
+    ) -> None:
         self.hard_state = hard_state or HardState()
         self.entries = list(entries)
+        self.first_index = first_index
+        self.prev_term = prev_term
+        self.snapshot = snapshot
+
+    @property
+    def last_index(self) -> LogIndex:
+        """Index of the last entry, stored or compacted away."""
+        return self.first_index + len(self.entries) - 1
 
     def term_at(self, index: LogIndex) -> Term:
         """The term of the stored entry at `index`, 0 when there is none."""
-        return self.entries[index - 1].term if 0 < index <= len(self.entries) else 0
+        if index == self.first_index - 1:
+            return self.prev_term
+        return self.entries[index - self.first_index].term if self.first_index <= index <= self.last_index else 0
+
+    def holds(self, index: LogIndex, term: Term) -> bool:
+        """Whether that entry is here, or was compacted away behind a snapshot."""
+        return index < self.first_index or self.term_at(index) == term
+
+    def between(self, first: LogIndex, last: LogIndex) -> list[Entry]:
+        """Those entries from `first` to `last` that are stored."""
+        return self.entries[max(first - self.first_index, 0) : max(last + 1 - self.first_index, 0)]
 
     def persist(self, write: Write) -> None:
         """Apply one write, as `raftsdk.types.Write` says."""
         if write.hard_state is not None:
             self.hard_state = write.hard_state
         if write.truncate_from is not None:
-            del self.entries[write.truncate_from - 1 :]
+            del self.entries[write.truncate_from - self.first_index :]
+        if write.snapshot is not None:
+            self.snapshot = write.snapshot
+        if write.compacted is not None:
+            covered = self.snapshot is not None and write.compacted.index <= self.snapshot.index
+            demand(covered, lambda: f"write #{write.number} cuts the log up to {write.compacted}, not in a snapshot")
+            del self.entries[: write.compacted.index + 1 - self.first_index]
+            self.first_index, self.prev_term = write.compacted.index + 1, write.compacted.term
         if write.entries:
-            demand(write.first_index == len(self.entries) + 1, lambda: f"write #{write.number} leaves a gap")
+            demand(write.first_index == self.last_index + 1, lambda: f"write #{write.number} leaves a gap")
             self.entries += write.entries
 
     def recovered(self) -> Recovered:
         """What a restarting node is given."""
-        return Recovered(hard_state=self.hard_state, first_index=1, entries=list(self.entries))
+        return Recovered(self.hard_state, self.first_index, list(self.entries), self.prev_term, self.snapshot)
 
 
 class Safety:
@@ -71,10 +110,9 @@ class Safety:
     to the leader of its term. A wrong step is found where it is taken, not only in the rare schedule where it harms.
     """
 
-    def __init__(self, membership: Membership, disks: Mapping[NodeId, Disk]) -> None:
+    def __init__(self, disks: Mapping[NodeId, Disk]) -> None:
         self.leaders: dict[Term, NodeId] = {}
         self.committed: list[Entry] = []
-        self._halves = membership.halves()
         self._disks = disks
         self._votes: dict[tuple[NodeId, Term], NodeId] = {}
         self._promised_term: dict[NodeId, Term] = {}
@@ -94,16 +132,19 @@ class Safety:
             raft.id,
             *(voter for (voter, term), whom in self._votes.items() if (term, whom) == (raft.term, raft.id)),
         }
-        demand(self._is_quorum(for_it), lambda: f"{raft.id} leads term {raft.term} without a majority of votes")
+        demand(
+            _is_quorum(for_it, raft.membership), lambda: f"{raft.id} leads term {raft.term} without a majority of votes"
+        )
         self._is_complete(raft, self.committed, 1)
 
     def _is_complete(self, leader: Raft, entries: Sequence[Entry], first: LogIndex) -> None:
-        held = leader.log.between(first, first + len(entries) - 1)
-        demand(held == list(entries), lambda: f"{leader.id} leads and lacks a committed entry from {first} on")
-
-    def _is_quorum(self, nodes: AbstractSet[NodeId]) -> bool:
-        # Counted here and not by raftsdk.core.quorum, which is among what is checked.
-        return all(2 * len(half & nodes) > len(half) for half in self._halves)
+        compacted = max(
+            leader.log.first_index - first, 0
+        )  # behind a snapshot, whose state is checked where it is taken
+        held = leader.log.between(first + compacted, first + len(entries) - 1) if compacted < len(entries) else []
+        demand(
+            held == list(entries[compacted:]), lambda: f"{leader.id} leads and lacks a committed entry from {first} on"
+        )
 
     # -- committing
 
@@ -113,6 +154,8 @@ class Safety:
         demand(commit_index >= known, lambda: f"{raft.id} went back from commit {known} to {commit_index}")
         if raft.role is Role.LEADER:
             self._is_on_a_quorum_of_disks(raft, commit_index)
+        known = max(known, raft.log.first_index - 1)
+        demand(known <= len(self.committed), lambda: f"{raft.id} has a snapshot of what was never committed")
         entries = raft.log.between(known + 1, commit_index)
         agreed = self.committed[known : known + len(entries)]
         demand(entries[: len(agreed)] == agreed, lambda: f"{raft.id} committed other entries after {known}")
@@ -133,11 +176,18 @@ class Safety:
         held_by = {
             node_id
             for node_id, disk in self._disks.items()
-            if disk.hard_state.term > leader.term or disk.term_at(index) == term
+            if disk.hard_state.term > leader.term or disk.holds(index, term)
         }
         demand(
-            self._is_quorum(held_by), lambda: f"{leader.id} commits {index}@{term}, which no majority of disks holds"
+            _is_quorum(held_by, leader.membership),
+            lambda: f"{leader.id} commits {index}@{term}, which no majority of disks holds",
         )
+
+    def one_change_at_a_time(self, leader: Raft) -> None:
+        """At most one membership is not committed (thesis §4.1)."""
+        entries = leader.log.between(leader.log.commit_index + 1, leader.log.last_index)
+        changes = sum(entry.kind == EntryKind.MEMBERSHIP for entry in entries)
+        demand(changes <= 1, lambda: f"{leader.id} has {changes} memberships in its log that are not committed")
 
     def hands_out(self, node_id: NodeId, applied_index: LogIndex, committed: Committed) -> None:
         """The state machine gets every index once, in order, and what was committed."""
@@ -146,6 +196,25 @@ class Safety:
         agreed = self.committed[applied_index : applied_index + len(committed.entries)]
         demand(committed.entries == agreed, lambda: f"{node_id} applies what was not committed")
 
+    # -- snapshots and reads
+
+    def digest(self, index: LogIndex) -> bytes:
+        """What the state after the committed entry `index` comes to."""
+        digest = sha256()
+        for entry in self.committed[:index]:
+            digest.update(entry.term.to_bytes(8) + entry.kind.to_bytes(8) + sha256(entry.data).digest())
+        return digest.digest()
+
+    def restores(self, node_id: NodeId, applied_index: LogIndex, snapshot: SnapshotMeta) -> None:
+        """A snapshot replaces a state by a later one, and by the one that everybody has or had there."""
+        demand(snapshot.index >= applied_index, lambda: f"{node_id} goes back to {snapshot.index}")
+        same = snapshot.index <= len(self.committed) and snapshot.digest == self.digest(snapshot.index)
+        demand(same, lambda: f"{node_id} takes a snapshot of {snapshot.index} that is not what was committed")
+
+    def reads(self, node_id: NodeId, committed_before: LogIndex, index: LogIndex) -> None:
+        """A read sees everything that was committed anywhere before it was asked for (thesis §6.4)."""
+        demand(index >= committed_before, lambda: f"{node_id} reads at {index}, and {committed_before} was committed")
+
     # -- disks and promises
 
     def writes(self, node_id: NodeId, write: Write, term_before: Term) -> None:
@@ -153,6 +222,7 @@ class Safety:
         acknowledged = self._acknowledged.get(node_id, EntryId(0, 0))
         in_same_term = write.hard_state is None or write.hard_state.term == acknowledged.term
         kept = write.truncate_from is None or write.truncate_from > acknowledged.index or not in_same_term
+        kept = kept or (write.snapshot is not None and write.snapshot.index >= acknowledged.index)
         demand(kept, lambda: f"{node_id} drops {write.truncate_from}.., having acknowledged {acknowledged.index}")
         for index, entry in enumerate(write.entries, write.first_index):
             known = self._written.setdefault(EntryId(entry.term, index), (entry, term_before))
@@ -170,8 +240,11 @@ class Safety:
         if isinstance(request, RequestVoteRequest):
             if isinstance(response, RequestVoteResponse) and response.vote_granted:
                 self._votes_for(node_id, term, request.candidate_id, stored)
-        elif isinstance(response, AppendEntriesResponse) and response.success and stored.term == term:
-            self._acknowledges(node_id, request)
+        elif stored.term == term and isinstance(request, AppendEntriesRequest):
+            if isinstance(response, AppendEntriesResponse) and response.success:
+                self._acknowledges(node_id, request)
+        elif isinstance(response, InstallSnapshotResponse) and response.installed:
+            self._has_installed(node_id, request)
 
     def _votes_for(self, node_id: NodeId, term: Term, candidate_id: NodeId, stored: HardState) -> None:
         first = self._votes.setdefault((node_id, term), candidate_id)
@@ -182,12 +255,27 @@ class Safety:
     def _acknowledges(self, node_id: NodeId, request: AppendEntriesRequest) -> None:
         disk, first = self._disks[node_id], request.prev_log_index
         proved = first + len(request.entries)
-        held = disk.term_at(first) == request.prev_log_term and disk.entries[first:proved] == request.entries
+        compacted = max(disk.first_index - 1 - first, 0)
+        held = disk.between(first + 1, proved) == request.entries[compacted:]
+        held = held and (compacted > 0 or disk.term_at(first) == request.prev_log_term)
         demand(held, lambda: f"{node_id} acknowledged entries that its disk does not hold")
         before = self._acknowledged.get(node_id, EntryId(0, 0))
         self._acknowledged[node_id] = max(before, EntryId(request.term, proved))
+
+    def _has_installed(self, node_id: NodeId, request: PeerRequest) -> None:
+        assert isinstance(request, InstallSnapshotRequest)
+        index, term = request.last_included_index, request.last_included_term
+        held = self._disks[node_id].holds(index, term)
+        demand(held, lambda: f"{node_id} says that it installed {index}@{term}, and its disk does not hold it")
 
     def restarts(self, node_id: NodeId, term: Term) -> None:
         """Nothing that was promised is forgotten."""
         promised = self._promised_term.get(node_id, 0)
         demand(term >= promised, lambda: f"{node_id} forgot term {promised}")
+
+
+def _is_quorum(nodes: AbstractSet[NodeId], membership: Membership) -> bool:
+    # Counted here and not by raftsdk.core.quorum, which is among what is checked.
+    voters = frozenset(member.id for member in membership.members if member.suffrage is Suffrage.VOTER)
+    halves = (voters, frozenset(membership.outgoing)) if membership.outgoing else (voters,)
+    return all(2 * len(half & nodes) > len(half) for half in halves)

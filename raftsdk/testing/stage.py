@@ -11,17 +11,39 @@ from random import Random
 
 from raftsdk.config import RaftConfig
 from raftsdk.core.election import Role
-from raftsdk.core.events import Answered, CallFailed, Event, Persisted, Propose, Received, Tick
+from raftsdk.core.events import (
+    Answered,
+    CallFailed,
+    ChangeMembership,
+    Event,
+    Persisted,
+    Propose,
+    ReadIndex,
+    Received,
+    SnapshotReceived,
+    SnapshotTaken,
+    Tick,
+    TransferLeadership,
+)
 from raftsdk.core.raft import Raft
-from raftsdk.core.ready import Call, Ready, Respond
-from raftsdk.messages import PeerResponse
+from raftsdk.core.ready import Call, ReadReady, ReadRefused, Ready, Respond
+from raftsdk.messages import InstallSnapshotRequest, PeerResponse
 from raftsdk.testing.safety import Disk, Safety, demand
-from raftsdk.testing.telling import committed_text, last_text, request_text, response_text, role_text, write_text
+from raftsdk.testing.telling import (
+    committed_text,
+    last_text,
+    membership_text,
+    request_text,
+    response_text,
+    role_text,
+    write_text,
+)
 from raftsdk.types import (
     LogIndex,
     Member,
     Membership,
     NodeId,
+    SnapshotMeta,
     Suffrage,
     Term,
     Write,
@@ -63,6 +85,7 @@ class Actor:
         self.received: dict[int, Flight] = {}  #: Requests that the node has not answered, by token.
         self.promises: list[Respond] = []  #: Answers that wait for the disk.
         self.applied_index: LogIndex = 0
+        self.reads: dict[int, LogIndex] = {}  #: Reads without an end, by token: what was committed when they began.
         self.seen: tuple[Role, Term, NodeId | None] = (Role.FOLLOWER, 0, None)  #: As last told.
         self.seen_commit: LogIndex = 0
 
@@ -82,13 +105,14 @@ class Stage:
         tell: Callable[[str], None],
         rng_of: Callable[[int], Random],
     ) -> None:
-        self.membership = Membership(tuple(members))
+        self.membership = Membership(tuple(members))  #: What the nodes were started with.
         self.config = config
         self.tell = tell
         self._disks: dict[NodeId, Disk] = {}
-        self.safety = Safety(self.membership, self._disks)
+        self.safety = Safety(self._disks)
         self.flights: list[Flight] = []  #: Messages under way, the oldest first.
-        self._rng_of = {member.id: rng_of(place) for place, member in enumerate(members)}
+        self._rng_of = rng_of
+        self._rngs: dict[NodeId, Random] = {}
         self._groups: dict[NodeId, int] = {}
         self._next_token = 1
         self.actors: dict[NodeId, Actor] = {}
@@ -96,19 +120,23 @@ class Stage:
             self.set_up(member.id, Disk())
 
     def set_up(self, node_id: NodeId, disk: Disk) -> None:
-        """Put a node on the stage that has just started from `disk`."""
+        """Put a node on the stage that has just started from `disk`; a new one knows of no members."""
+        if node_id not in self._rngs:
+            self._rngs[node_id] = self._rng_of(len(self._rngs))
         self._disks[node_id] = disk
         actor = self.actors[node_id] = Actor(node_id, disk, self._new_raft(node_id, disk))
         self._wake(actor)
 
     def _new_raft(self, node_id: NodeId, disk: Disk) -> Raft:
-        return Raft(node_id, self.membership, disk.recovered(), self.config, self._rng_of[node_id])
+        founder = self.membership.member(node_id) is not None
+        membership = self.membership if founder else Membership(())
+        return Raft(node_id, membership, disk.recovered(), self.config, self._rngs[node_id])
 
     def _wake(self, actor: Actor) -> None:
         raft = actor.running()
         actor.seen = (raft.role, raft.term, raft.leader_id)
-        actor.seen_commit = 0
-        actor.applied_index = 0
+        actor.seen_commit = actor.applied_index = 0
+        actor.reads = {}
         self._settle(actor)
 
     # -- what the director may do
@@ -121,9 +149,32 @@ class Stage:
         """Ask a node to put commands into the log."""
         self._step(self.actors[node_id], Propose(self._token(), list(commands)))
 
+    def change_membership(self, node_id: NodeId, members: Sequence[Member], remove: Sequence[NodeId] = ()) -> None:
+        """Ask a node for other members."""
+        self._step(self.actors[node_id], ChangeMembership(self._token(), tuple(members), tuple(remove)))
+
+    def transfer_leadership(self, node_id: NodeId, target: NodeId | None = None) -> None:
+        """Ask a node to hand over leadership."""
+        self._step(self.actors[node_id], TransferLeadership(self._token(), target))
+
+    def read(self, node_id: NodeId, *, lease: bool = False) -> None:
+        """Ask a node at which index a linearizable read may be served."""
+        actor, token = self.actors[node_id], self._token()
+        actor.reads[token] = len(self.safety.committed)
+        self._step(actor, ReadIndex(token, lease))
+
+    def take_snapshot(self, node_id: NodeId) -> None:
+        """Have a node take a snapshot of everything it has applied."""
+        actor = self.actors[node_id]
+        log, index = actor.running().log, actor.applied_index
+        if index >= log.first_index:
+            digest = self.safety.digest(index)
+            meta = SnapshotMeta(index, log.term_at(index), log.membership_at(index), index, digest)
+            self._step(actor, SnapshotTaken(meta))
+
     def deliver(self, flight: Flight) -> None:
         """Let a message arrive; at a node that is down or cut off, it is lost instead."""
-        if self.actors[flight.target].raft is None or self.is_cut(flight):
+        if flight.target not in self.actors or self.actors[flight.target].raft is None or self.is_cut(flight):
             self.lose(flight)
             return
         self.flights.remove(flight)
@@ -214,6 +265,8 @@ class Stage:
             self._observe(actor, raft)
             ready = raft.ready()
             self._carry_out(actor, ready)
+            if ready.pieces:
+                continue
             if actor.writing is None or actor.disk_held:
                 break
             self._persist(actor)
@@ -227,6 +280,8 @@ class Stage:
                 self.safety.leads(raft)
             actor.seen = now
             self.tell(f"{actor.id} {role_text(raft)}")
+        if raft.role is Role.LEADER:
+            self.safety.one_change_at_a_time(raft)
         if raft.log.commit_index != actor.seen_commit:
             others = [other.raft for other in self.actors.values() if other.raft is not None]
             self.safety.commits(raft, actor.seen_commit, others)
@@ -238,15 +293,37 @@ class Stage:
         for accepted in ready.accepted:
             self.tell(f"{actor.id} accepts from {accepted.first_index}@{accepted.term} on")
         for refused in ready.refused:
-            self.tell(f"{actor.id} refuses: {'too much uncommitted' if refused.overloaded else 'not the leader'}")
+            why = refused.why or ("too much uncommitted" if refused.overloaded else "not the leader")
+            self.tell(f"{actor.id} refuses: {why}")
+        for transfer in ready.transfers:
+            self.tell(f"{actor.id} {'does not hand over: ' + transfer.why if transfer.why else 'hands over'}")
+        for read in ready.reads:
+            self._end_read(actor, read)
+        if ready.membership is not None:
+            self.tell(f"{actor.id} members: {membership_text(ready.membership)}")
         self.flights += [Flight(actor.id, actor.life, call) for call in ready.calls]
         if ready.write is not None:
             self._begin(actor, ready.write)
         actor.promises += ready.responses
+        if ready.restore is not None:
+            self.safety.restores(actor.id, actor.applied_index, ready.restore)
+            actor.applied_index = ready.restore.index
+            self.tell(f"{actor.id} restores {ready.restore.index}@{ready.restore.term}")
         if ready.committed is not None:
             self.safety.hands_out(actor.id, actor.applied_index, ready.committed)
             actor.applied_index += len(ready.committed.entries)
             self.tell(f"{actor.id} commits {committed_text(ready.committed)}")
+        for piece in ready.pieces:
+            # The one there is: in a play a snapshot comes whole. What is in it is what its maker's state came to.
+            actor.running().step(SnapshotReceived(piece.token, _meta_of(piece.request)))
+
+    def _end_read(self, actor: Actor, read: ReadReady | ReadRefused) -> None:
+        began_at = actor.reads.pop(read.token)
+        if isinstance(read, ReadRefused):
+            self.tell(f"{actor.id} refuses to read")
+            return
+        self.safety.reads(actor.id, began_at, read.index)
+        self.tell(f"{actor.id} reads at {read.index}{' by lease' if read.lease else ''}")
 
     def _begin(self, actor: Actor, write: Write) -> None:
         demand(actor.writing is None, lambda: f"{actor.id} has two writes under way")
@@ -279,6 +356,16 @@ class Stage:
                 self.flights.append(answer)
 
 
+def _meta_of(request: InstallSnapshotRequest) -> SnapshotMeta:
+    return SnapshotMeta(
+        request.last_included_index,
+        request.last_included_term,
+        request.membership,
+        request.total_bytes,
+        request.digest,
+    )
+
+
 def cast(count: int, learners: Sequence[NodeId] = ()) -> list[Member]:
     """Members n1 to n`count`, those named in `learners` without a vote."""
     ids = [f"n{number}" for number in range(1, count + 1)]
@@ -306,6 +393,7 @@ def log_line(actor: Actor) -> str:
     raft = actor.raft
     if raft is None:
         return f"{actor.id} is down"
-    terms = [str(entry.term) for entry in raft.log.between(1, raft.log.last_index)]
-    terms.insert(raft.log.commit_index, "|")
-    return f"{actor.id}  {' '.join(terms)}"
+    first = raft.log.first_index
+    terms = [str(entry.term) for entry in raft.log.between(first, raft.log.last_index)]
+    terms.insert(raft.log.commit_index + 1 - first, "|")
+    return f"{actor.id}  {' '.join([f'..{first - 1}', *terms] if first > 1 else terms)}"

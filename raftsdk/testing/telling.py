@@ -7,22 +7,47 @@ from raftsdk.core.raft import Raft
 from raftsdk.core.ready import Committed
 from raftsdk.messages import (
     AppendEntriesRequest,
+    InstallSnapshotRequest,
+    InstallSnapshotResponse,
     PeerRequest,
     PeerResponse,
+    ReadIndexRequest,
+    ReadIndexResponse,
     RequestVoteRequest,
     RequestVoteResponse,
+    TimeoutNowRequest,
+    TimeoutNowResponse,
 )
-from raftsdk.types import Entry, EntryKind, LogIndex, Term, Write
+from raftsdk.types import Entry, EntryKind, LogIndex, Membership, Suffrage, Term, Write, decode_membership
 
 
 def request_text(request: PeerRequest) -> str:
     """One line of a request: `AppendEntries term=2 prev=1@1 [2..3@2] commit=1`."""
-    if isinstance(request, RequestVoteRequest):
-        kind = "RequestVote pre-vote" if request.pre_vote else "RequestVote"
-        return f"{kind} term={request.term} last={request.last_log_index}@{request.last_log_term}"
+    match request:
+        case RequestVoteRequest():
+            return _vote_text(request)
+        case InstallSnapshotRequest():
+            last = f"{request.last_included_index}@{request.last_included_term}"
+            return f"InstallSnapshot term={request.term} last={last} members={membership_text(request.membership)}"
+        case TimeoutNowRequest():
+            return f"TimeoutNow term={request.term}"
+        case ReadIndexRequest():
+            return f"ReadIndex term={request.term}"
     entries = entries_text(request.prev_log_index + 1, request.entries)
     prev = f"{request.prev_log_index}@{request.prev_log_term}"
     return f"AppendEntries term={request.term} prev={prev} [{entries}] commit={request.leader_commit}"
+
+
+def _vote_text(request: RequestVoteRequest) -> str:
+    kind = "RequestVote pre-vote" if request.pre_vote else "RequestVote"
+    transfer = " leadership-transfer" if request.leadership_transfer else ""
+    return f"{kind} term={request.term} last={request.last_log_index}@{request.last_log_term}{transfer}"
+
+
+def membership_text(membership: Membership) -> str:
+    """Who the members are: `n1 n2 (n3)`, learners in brackets; of a joint one, the outgoing half behind a bar."""
+    names = [f"({m.id})" if m.suffrage is Suffrage.LEARNER else m.id for m in membership.members]
+    return " ".join([*names, *(["|", *membership.outgoing] if membership.outgoing else [])])
 
 
 def response_text(request: PeerRequest, response: PeerResponse) -> str:
@@ -30,6 +55,12 @@ def response_text(request: PeerRequest, response: PeerResponse) -> str:
     if isinstance(response, RequestVoteResponse):
         kind = "pre-vote" if isinstance(request, RequestVoteRequest) and request.pre_vote else "vote"
         return f"{kind} {'granted' if response.vote_granted else 'refused'} term={response.term}"
+    if isinstance(response, InstallSnapshotResponse):
+        return f"{'installed' if response.installed else f'has {response.next_offset} bytes'} term={response.term}"
+    if isinstance(response, TimeoutNowResponse):
+        return f"heard term={response.term}"
+    if isinstance(response, ReadIndexResponse):
+        return f"read at {response.read_index} term={response.term}" if response.read_index else "does not lead"
     if response.success and isinstance(request, AppendEntriesRequest):
         return f"ok up to {request.prev_log_index + len(request.entries)} term={response.term}"
     return f"refused term={response.term} hint={response.conflict_index}@{response.conflict_term}"
@@ -51,6 +82,10 @@ def write_text(write: Write) -> str:
     parts = [f"#{write.number}"]
     if write.truncate_from is not None:
         parts.append(f"drop {write.truncate_from}..")
+    if write.snapshot is not None:
+        parts.append(f"snapshot {write.snapshot.index}@{write.snapshot.term}")
+    if write.compacted is not None:
+        parts.append(f"cut ..{write.compacted.index}")
     if write.entries:
         parts.append(f"store {entries_text(write.first_index, write.entries)}")
     if write.hard_state is not None:
@@ -69,6 +104,8 @@ def committed_text(committed: Committed) -> str:
 def _entry_text(entry: Entry) -> str:
     if entry.kind == EntryKind.NOOP:
         return "noop"
+    if entry.kind == EntryKind.MEMBERSHIP:
+        return f"[{membership_text(decode_membership(entry.data))}]"
     text = entry.data.decode(errors="replace")
     return f"{text[0]}*{len(text)}" if len(text) > 9 and len(set(text)) == 1 else text
 

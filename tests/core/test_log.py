@@ -8,7 +8,18 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from raftsdk.core.log import Log, data_bytes
 from raftsdk.testing.safety import Disk
 from raftsdk.testing.solo import commands
-from raftsdk.types import Entry, EntryId, EntryKind, HardState, Write
+from raftsdk.types import (
+    Entry,
+    EntryId,
+    EntryKind,
+    HardState,
+    LogIndex,
+    Member,
+    Membership,
+    Recovered,
+    SnapshotMeta,
+    Write,
+)
 
 
 class LogBesideItsModel(RuleBasedStateMachine):
@@ -16,8 +27,8 @@ class LogBesideItsModel(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.log = Log([], 0)
-        self.model: list[Entry] = []
+        self.log = _log()
+        self.model: list[Entry] = []  # every entry there ever was, also those that were compacted away
         self.term = 1
         self.disk = Disk()
         self.under_way: Write | None = None
@@ -52,15 +63,50 @@ class LogBesideItsModel(RuleBasedStateMachine):
         self.handed += self.log.take_committed()
         assert self.handed == self.model[: self.log.commit_index]
 
+    @precondition(lambda self: self._covered() < self.log.handed_index)
+    @rule(data=st.data(), trailing=st.integers(0, 5))
+    def compact(self, data: st.DataObject, trailing: int) -> None:
+        index = data.draw(st.integers(self._covered() + 1, self.log.handed_index))
+        self.log.compact(_snapshot(index, self.model[index - 1].term), trailing)
+        assert self.log.first_index > index - trailing, "of what the snapshot covers, no more stays than was asked for"
+
+    @rule(data=st.data(), beyond=st.integers(1, 4), keeps=st.booleans())
+    def install(self, data: st.DataObject, beyond: int, *, keeps: bool) -> None:
+        uncommitted = len(self.model) - self.log.commit_index
+        if keeps and uncommitted:
+            index = self.log.commit_index + data.draw(st.integers(1, uncommitted))
+            self.log.install(_snapshot(index, self.model[index - 1].term))
+        else:
+            self.term += 1
+            index = self.log.commit_index + beyond
+            del self.model[self.log.commit_index :]
+            self.model += commands(*[self.term] * beyond, first=len(self.model) + 1)
+            self.log.install(_snapshot(index, self.term))
+        self.handed = self.model[:index]
+
+    def _covered(self) -> LogIndex:
+        return self.log.snapshot.index if self.log.snapshot else 0
+
     @precondition(lambda self: self.under_way is None and self.log.has_unsubmitted())
     @rule()
     def submit(self) -> None:
-        truncate_from, first, entries = self.log.submit()
+        new = self.log.submit()
         self.writes += 1
-        self.under_way = Write(self.writes, HardState(), truncate_from, first, entries)
-        after = Disk(entries=self.disk.entries)
+        self.under_way = Write(
+            self.writes, HardState(), new.truncate_from, new.first_index, new.entries, new.snapshot, new.compacted
+        )
+        disk = self.disk
+        after = Disk(
+            entries=disk.entries, first_index=disk.first_index, prev_term=disk.prev_term, snapshot=disk.snapshot
+        )
         after.persist(self.under_way)
-        assert after.entries == self.model, "a write brings the disk to where the log is"
+        self._is_where_the_log_is(after)
+
+    def _is_where_the_log_is(self, disk: Disk) -> None:
+        log = self.log
+        assert (disk.first_index, disk.prev_term) == (log.first_index, log.term_at(log.first_index - 1))
+        assert disk.entries == self.model[log.first_index - 1 :], "a write brings the disk to where the log is"
+        assert disk.snapshot == log.snapshot
 
     @precondition(lambda self: self.under_way is not None)
     @rule()
@@ -73,32 +119,42 @@ class LogBesideItsModel(RuleBasedStateMachine):
     @invariant()
     def it_holds_what_the_model_holds(self) -> None:
         assert self.log.last_index == len(self.model)
-        assert self.log.between(1, len(self.model)) == self.model
+        first = self.log.first_index
+        assert self.log.between(first, len(self.model)) == self.model[first - 1 :]
         assert self.log.last_id == EntryId(self.model[-1].term if self.model else 0, len(self.model))
 
     @invariant()
     def the_pointers_are_in_order(self) -> None:
         log = self.log
-        assert 0 <= log.handed_index <= log.commit_index <= log.last_index
+        assert log.first_index - 1 <= self._covered() <= log.handed_index <= log.commit_index <= log.last_index
         assert 0 <= log.durable_index <= log.submitted_index <= log.last_index
 
     @invariant()
     def what_is_called_durable_is_on_the_disk(self) -> None:
-        durable = self.log.durable_index
-        assert self.disk.entries[:durable] == self.model[:durable]
+        durable, first = self.log.durable_index, self.disk.first_index
+        assert self.disk.between(first, durable) == self.model[first - 1 : max(durable, first - 1)]
+        assert durable <= self.disk.last_index
 
     @invariant()
     def what_the_store_lacks_is_known(self) -> None:
         if self.under_way is None and not self.log.has_unsubmitted():
-            assert self.disk.entries == self.model
+            self._is_where_the_log_is(self.disk)
 
 
 TestLogBesideItsModel = LogBesideItsModel.TestCase
 TestLogBesideItsModel.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
 
 
-def _log(*terms: int) -> Log:
-    return Log(commands(*terms), 0)
+def _log(*terms: int, commit: int = 0) -> Log:
+    return _log_of(commands(*terms), commit)
+
+
+def _log_of(entries: list[Entry], commit: int = 0) -> Log:
+    return Log(Recovered(HardState(commit_index=commit), 1, entries), Membership(()))
+
+
+def _snapshot(index: int, term: int) -> SnapshotMeta:
+    return SnapshotMeta(index, term, Membership((Member("n1"),)), 0, bytes(32))
 
 
 @pytest.mark.parametrize(
@@ -130,7 +186,7 @@ def test_a_conflict_is_the_first_entry_that_differs() -> None:
 
 def test_a_batch_keeps_both_limits_and_is_never_empty() -> None:
     entries = [Entry(1, EntryKind.COMMAND, b"x" * size) for size in (10, 20, 300, 5, 5)]
-    log = Log(entries, 0)
+    log = _log_of(entries)
     assert log.batch(1, max_bytes=1000, max_entries=2) == entries[:2]
     assert log.batch(1, max_bytes=30, max_entries=10) == entries[:2]
     assert log.batch(1, max_bytes=29, max_entries=10) == entries[:1]
@@ -140,7 +196,7 @@ def test_a_batch_keeps_both_limits_and_is_never_empty() -> None:
 
 
 def test_a_committed_entry_is_never_truncated() -> None:
-    log = Log(commands(1, 1), 1)
+    log = _log(1, 1, commit=1)
     with pytest.raises(AssertionError, match="asked to truncate 1, committed up to 1"):
         log.truncate(1)
     log.truncate(2)
@@ -149,12 +205,12 @@ def test_a_committed_entry_is_never_truncated() -> None:
 
 def test_a_stored_commit_index_beyond_the_stored_log_is_refused() -> None:
     with pytest.raises(AssertionError, match="beyond the stored log"):
-        Log(commands(1), 2)
+        _log(1, commit=2)
 
 
 def test_what_a_store_handed_out_stays_as_it_was() -> None:
     stored = commands(1, 1)
-    log = Log(stored, 0)
+    log = _log_of(stored)
     log.truncate(2)
     log.append(commands(2, 2, first=2))
     assert stored == commands(1, 1)

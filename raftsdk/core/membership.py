@@ -1,0 +1,132 @@
+"""Who counts: which changes of members are legal, and what follows once one is in the log (paper §6, thesis §4).
+
+A membership takes effect as soon as it is appended, committed or not, and is rolled back when its entry is truncated.
+A change of one voter at a time goes directly: any two majorities of the old and the new members overlap (thesis §4.1).
+Every other change goes through a joint membership, under which both majorities must agree; once that is committed, the
+leader appends the new one of itself.
+"""
+
+from collections.abc import Sequence
+from itertools import chain
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+
+from raftsdk.core import replication, transfer
+from raftsdk.core.events import ChangeMembership
+from raftsdk.core.progress import Progress
+from raftsdk.core.ready import Accepted, ProposalRefused
+from raftsdk.types import MAX_MEMBERS, Entry, EntryKind, Member, Membership, NodeId, encode_membership
+
+if TYPE_CHECKING:
+    from raftsdk.core.raft import Raft
+
+
+class IllegalChange(Exception):
+    """Why a change of members is not begun."""
+
+
+# -- which changes are legal
+
+
+def changed(membership: Membership, members: Sequence[Member], remove: Sequence[NodeId]) -> Membership:
+    """`membership` with `members` added or put in the place of those with their ids, and without those in `remove`.
+
+    Joint, when the majorities of the old and the new one need not overlap. Raises `IllegalChange`.
+
+    >>> three = Membership(tuple(Member(i) for i in ("n1", "n2", "n3")))
+    >>> changed(three, [], ["n3"]).outgoing
+    ()
+    >>> changed(three, [Member("n4")], ["n3"]).outgoing
+    ('n1', 'n2', 'n3')
+    """
+    given = {member.id: member for member in members}
+    named = [*given, *remove]
+    if len(named) < len(members) + len(remove) or len(set(named)) < len(named):
+        raise IllegalChange("an id is named twice")
+    for node_id in remove:
+        if membership.member(node_id) is None:
+            raise IllegalChange(f"{node_id} is no member")
+    kept = [_updated(member, given.pop(member.id, member)) for member in membership.members if member.id not in remove]
+    new = Membership((*kept, *given.values()))
+    voters, new_voters = membership.voters(), new.voters()
+    if not new_voters:
+        raise IllegalChange("no voter would be left")
+    if len(new.members) > MAX_MEMBERS:
+        raise IllegalChange(f"there would be {len(new.members)} members, and at most {MAX_MEMBERS} are allowed")
+    return replace(new, outgoing=tuple(sorted(voters))) if len(voters ^ new_voters) > 1 else new
+
+
+def _updated(member: Member, given: Member) -> Member:
+    """An id stands for one data directory for ever: a node that lost its data must not pass for the one that had it."""
+    if given.incarnation not in (0, member.incarnation):
+        raise IllegalChange(f"{member.id} is a member with other data: remove it first, if that data is lost")
+    return replace(given, incarnation=member.incarnation)
+
+
+# -- the leader changes it
+
+
+def handle_proposal(raft: "Raft", event: ChangeMembership) -> None:
+    """Put a change into the log, or say what stands against it."""
+    if not raft.leads:
+        raft.refuse(ProposalRefused(event.token))
+        return
+    try:
+        membership = changed(raft.membership, event.members, event.remove)
+        _must_be_timely(raft, membership)
+    except IllegalChange as error:
+        raft.refuse(ProposalRefused(event.token, why=str(error)))
+        return
+    raft.accept(Accepted(event.token, raft.log.last_index + 1, raft.term))
+    _append(raft, membership)
+
+
+def _must_be_timely(raft: "Raft", membership: Membership) -> None:
+    if raft.transfer is not None:
+        raise IllegalChange("leadership is being handed over: ask again")
+    if raft.log.membership_index > raft.log.commit_index or raft.membership.outgoing:
+        raise IllegalChange("another change is not finished: ask again")
+    if not raft.has_committed_in_term():
+        # Two leaders, each with a change that the other does not know, could each find a majority of its own: the bug
+        # in the thesis's first text on single-server changes. An entry of one's own term shuts out the other.
+        raise IllegalChange("this leader has not committed anything in its term: ask again")
+    if membership.outgoing and not raft.profile.joint_consensus:
+        raise IllegalChange("more than one voter would change, and here only one may at a time")
+
+
+def _append(raft: "Raft", membership: Membership) -> None:
+    raft.log.append([Entry(raft.term, EntryKind.MEMBERSHIP, encode_membership(membership))])
+    follow_membership(raft)
+
+
+def follow_membership(raft: "Raft") -> None:
+    """Let the leader know its new peers and forget those who left."""
+    peers = peers_of(raft)
+    for peer in raft.progress.keys() - set(peers):
+        del raft.progress[peer]
+    next_index = raft.log.last_index + 1
+    for peer in peers:
+        if peer not in raft.progress:
+            raft.progress[peer] = Progress(next_index)
+    transfer.follow_membership(raft)
+
+
+def peers_of(raft: "Raft") -> list[NodeId]:
+    """Everybody else who is to have the log: members, and those who still count in the outgoing half."""
+    ids = chain((member.id for member in raft.membership.members), raft.membership.outgoing)
+    return sorted(set(ids) - {raft.id})
+
+
+def after_commit(raft: "Raft") -> None:
+    """The leader has committed something: finish a joint membership, or go if this node is not in the new one."""
+    if raft.log.membership_index > raft.log.commit_index:
+        return
+    if raft.membership.outgoing:
+        if raft.has_committed_in_term():
+            _append(raft, replace(raft.membership, outgoing=()))
+    elif raft.id not in raft.membership.voters():
+        # It led until here, so that somebody did (paper §6); the others should know that the entry is committed.
+        replication.send_heartbeats(raft)
+        transfer.hand_over(raft)
+        raft.become_follower(raft.term, leader_id=None)

@@ -214,6 +214,10 @@ class Log:
         """Of the entry, or the snapshot, that says so; 0: what the node was started with."""
         return self._memberships[-1][0]
 
+    def membership_is_open(self) -> bool:
+        """Whether the membership in effect may yet be rolled back."""
+        return self.membership_index > self.commit_index
+
     def membership_at(self, index: LogIndex) -> Membership:
         """Who the members are as of the entry at `index`, which was not compacted away."""
         return next(membership for start, membership in reversed(self._memberships) if start <= index)

@@ -75,6 +75,7 @@ def handle_proposal(raft: "Raft", event: ChangeMembership) -> None:
     try:
         membership = changed(raft.membership, event.members, event.remove)
         _must_be_timely(raft, membership)
+        _must_know_of_themselves(raft, membership)
     except IllegalChange as error:
         raft.refuse(ProposalRefused(event.token, why=str(error)))
         return
@@ -85,7 +86,7 @@ def handle_proposal(raft: "Raft", event: ChangeMembership) -> None:
 def _must_be_timely(raft: "Raft", membership: Membership) -> None:
     if raft.transfer is not None:
         raise IllegalChange("leadership is being handed over: ask again")
-    if raft.log.membership_index > raft.log.commit_index or raft.membership.outgoing:
+    if raft.log.membership_is_open() or raft.membership.outgoing:
         raise IllegalChange("another change is not finished: ask again")
     if not raft.has_committed_in_term():
         # Two leaders, each with a change that the other does not know, could each find a majority of its own: the bug
@@ -93,6 +94,18 @@ def _must_be_timely(raft: "Raft", membership: Membership) -> None:
         raise IllegalChange("this leader has not committed anything in its term: ask again")
     if membership.outgoing and not raft.profile.joint_consensus:
         raise IllegalChange("more than one voter would change, and here only one may at a time")
+
+
+def _must_know_of_themselves(raft: "Raft", membership: Membership) -> None:
+    """Who joined with data of its own votes only once it has read that it is admitted: as a learner, from the log.
+
+    Made a voter before that, it might be needed to elect whoever could bring it that very entry.
+    """
+    for member in membership.members:
+        if member.incarnation and member.id in membership.voters() - raft.membership.voters():
+            progress = raft.progress.get(member.id)
+            if progress is None or progress.match_index < raft.log.membership_index:
+                raise IllegalChange(f"{member.id} has not caught up: let it join as a learner, and ask again")
 
 
 def _append(raft: "Raft", membership: Membership) -> None:
@@ -105,10 +118,10 @@ def follow_membership(raft: "Raft") -> None:
     peers = peers_of(raft)
     for peer in raft.progress.keys() - set(peers):
         del raft.progress[peer]
-    next_index = raft.log.last_index + 1
     for peer in peers:
         if peer not in raft.progress:
-            raft.progress[peer] = Progress(next_index)
+            # Not behind the last entry: there would be nothing to send, and so no answer from which to learn.
+            raft.progress[peer] = Progress(raft.log.last_index)
     transfer.follow_membership(raft)
 
 
@@ -120,7 +133,7 @@ def peers_of(raft: "Raft") -> list[NodeId]:
 
 def after_commit(raft: "Raft") -> None:
     """The leader has committed something: finish a joint membership, or go if this node is not in the new one."""
-    if raft.log.membership_index > raft.log.commit_index:
+    if raft.log.membership_is_open():
         return
     if raft.membership.outgoing:
         if raft.has_committed_in_term():

@@ -159,11 +159,13 @@ class Raft:
     def is_admitted(self) -> bool:
         """Whether the members, as far as this node knows them, count on the data it has.
 
-        A node that lost its data, or is yet to join, must not vote: nobody knows what it promised before.
+        A node that lost its data, or is yet to join, must not vote: nobody knows what it promised before. One that was
+        started without an incarnation and without members must, or whoever added it might never win.
         """
+        if not self.membership.members:
+            return self.incarnation == 0
         member = self.membership.member(self.id)
-        known = bool(self.membership.members) and self.incarnation != LOST
-        return known and (member is None or member.incarnation == self.incarnation)
+        return self.incarnation != LOST and (member is None or member.incarnation == self.incarnation)
 
     @property
     def has_just_started(self) -> bool:

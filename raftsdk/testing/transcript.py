@@ -8,6 +8,11 @@ line `---`, and what happened. A block without `---` is silent set-up. Nodes are
     tick n1 n2 5           time passes for these nodes, five ticks each;  `all` names every node that is up
     campaign n1            time passes for n1 until it asks for votes or leads
     propose n1 a b x*500   three commands at once, the last of 500 bytes
+    members n1 +n4 -n2 (n5)  ask n1 to make n4 a voter, remove n2, and make n5 a learner, in one change
+    start n4               put a node on the stage that nobody knows yet, and that knows nobody
+    transfer n1 [n2]       ask n1 to hand over leadership (to n2)
+    read n1 [lease]        ask n1 at which index a linearizable read may be served
+    snapshot n1            n1 takes a snapshot of all it has applied, and cuts its log
     stabilize              deliver messages until none is under way, but not over wires that are held
     deliver [n1→n2] [2|#2] deliver what is under way now: all of it, the two oldest, only the second oldest
     lose n1→n2 [2|#2]      lose it instead, whereupon the caller gives the call up
@@ -41,7 +46,7 @@ from raftsdk.errors import ConfigError
 from raftsdk.messages import AppendEntriesRequest, PeerRequest, RequestVoteRequest
 from raftsdk.testing.safety import Disk, SafetyViolation
 from raftsdk.testing.stage import Flight, Stage, cast, log_line, status_lines
-from raftsdk.types import Entry, EntryKind, HardState, NodeId
+from raftsdk.types import Entry, EntryKind, HardState, Member, NodeId, Suffrage
 
 MAX_STEPS = 10_000
 """No command may take longer: a play that never comes to rest is an error with a name, not a hung run."""
@@ -55,6 +60,11 @@ _SETTINGS = {
     "uncommitted_bytes": "max_uncommitted_bytes",
     "election_timeout": "election_timeout_ticks",
     "heartbeat": "heartbeat_interval_ticks",
+    "trailing": "snapshot_trailing_entries",
+    "lease_reads": "lease_reads",
+    "clock_drift": "max_clock_drift_percent",
+    "disk_timeout": "disk_timeout_ticks",
+    "campaign_delay": "campaign_delay_ticks",
 }
 
 
@@ -123,6 +133,7 @@ class _Play:
     def cluster(self, words: list[str]) -> None:
         given = _settings(words, ["nodes", "learners", "leader", *_SETTINGS])
         values: dict[str, Any] = {"election_timeout_ticks": 10, "heartbeat_interval_ticks": 3}
+        values |= {"snapshot_trailing_entries": 0}
         values |= {_SETTINGS[name]: _value(text) for name, text in given.items() if name in _SETTINGS}
         values["max_command_bytes"] = min(RaftConfig().max_command_bytes, values.get("max_uncommitted_bytes", 2**30))
         learners = given["learners"].split(",") if "learners" in given else []
@@ -179,6 +190,32 @@ class _Play:
 
     def propose(self, words: list[str]) -> None:
         self._stage.propose(self._running(*words[:1]), [_command(word) for word in words[1:]])
+
+    def members(self, words: list[str]) -> None:
+        node_id, changes = self._running(*words[:1]), words[1:]
+        learners = [word[1:-1] for word in changes if word.startswith("(") and word.endswith(")")]
+        voters = [word[1:] for word in changes if word.startswith("+")]
+        remove = [word[1:] for word in changes if word.startswith("-")]
+        if len(learners) + len(voters) + len(remove) != len(changes):
+            raise PlayError("name changes, as +n4 -n2 (n5)")
+        members = [Member(i) for i in voters] + [Member(i, suffrage=Suffrage.LEARNER) for i in learners]
+        self._stage.change_membership(node_id, members, remove)
+
+    def start(self, words: list[str]) -> None:
+        if len(words) != 1 or words[0] in self._stage.actors:
+            raise PlayError("name a node that is not there yet")
+        self._stage.set_up(words[0], Disk())
+
+    def transfer(self, words: list[str]) -> None:
+        self._stage.transfer_leadership(self._running(*words[:1]), self._node(*words[1:]) if words[1:] else None)
+
+    def read(self, words: list[str]) -> None:
+        if words[1:] not in ([], ["lease"]):
+            raise PlayError("name a node, and perhaps lease")
+        self._stage.read(self._running(*words[:1]), lease=bool(words[1:]))
+
+    def snapshot(self, words: list[str]) -> None:
+        self._stage.take_snapshot(self._running(*words))
 
     # -- messages
 
@@ -309,6 +346,11 @@ _COMMANDS: dict[str, Callable[[_Play, list[str]], None]] = {
     "tick": _Play.tick,
     "campaign": _Play.campaign,
     "propose": _Play.propose,
+    "members": _Play.members,
+    "start": _Play.start,
+    "transfer": _Play.transfer,
+    "read": _Play.read,
+    "snapshot": _Play.snapshot,
     "stabilize": _Play.stabilize,
     "deliver": _Play.deliver,
     "lose": _Play.lose,

@@ -13,12 +13,13 @@ import pytest
 
 from raftsdk.config import RaftConfig
 from raftsdk.core.election import Role
-from raftsdk.testing.safety import SafetyViolation
-from raftsdk.testing.stage import Stage, cast, log_line, status_lines
-from raftsdk.types import NodeId
+from raftsdk.testing.safety import Disk, SafetyViolation
+from raftsdk.testing.stage import Actor, Stage, cast, log_line, status_lines
+from raftsdk.types import Member, NodeId, Suffrage
 
 EVENTS_PER_SEED = 2_000
 ROUNDS_TO_HEAL = 400
+MOST_NODES = 7
 
 
 RATES = {
@@ -33,6 +34,10 @@ RATES = {
     "restart": 3.0,
     "partition": 0.7,
     "heal": 1.5,
+    "change_members": 1.0,
+    "take_snapshot": 1.0,
+    "read": 2.0,
+    "transfer": 0.5,
 }
 """How often each thing happens, relative to the others; every seed changes each by up to a factor of four."""
 
@@ -56,6 +61,8 @@ class Schedule:
             max_batch_bytes=self.chance.choice((1, 10, 1000)),
             max_uncommitted_bytes=200,
             max_command_bytes=200,
+            snapshot_trailing_entries=self.chance.choice((0, 0, 3, 20)),
+            disk_timeout_ticks=self.chance.choice((15, 100)),
         )
         self.stage = Stage(cast(count, learners), config, self.told.append, lambda place: Random(seed * 100 + place))
         for actor in self.stage.actors.values():
@@ -71,17 +78,31 @@ class Schedule:
         self.heal_everything()
         assert self.settles(self._is_whole), "the healed cluster did not come together"
         self._demand_equal_logs()
-        leader = self._leaders()[0]
-        self.stage.propose(leader, [b"last"])
-        before = len(self.stage.safety.committed)
-        assert self.settles(lambda: self._is_whole() and len(self.stage.safety.committed) > before), "nothing commits"
-        assert b"last" in [entry.data for entry in self.stage.safety.committed]
+        assert self.settles(self._commits_more), "nothing commits"
+        self._demand_equal_logs()
+
+    def _commits_more(self) -> bool:
+        """A leader that is about to hand over takes nothing, so this is asked for again until it is there."""
+        if b"last" in [entry.data for entry in self.stage.safety.committed]:
+            return self._is_whole()
+        for leader in self._leaders():
+            self.stage.propose(leader, [b"last"])
+        return False
 
     def _demand_equal_logs(self) -> None:
-        for actor in self.stage.actors.values():
+        committed = self.stage.safety.committed
+        for actor in self._members():
             log = actor.running().log
-            assert log.between(1, log.last_index) == self.stage.safety.committed
-            assert actor.disk.entries == self.stage.safety.committed
+            assert log.between(log.first_index, log.last_index) == committed[log.first_index - 1 :]
+            assert actor.disk.entries == committed[actor.disk.first_index - 1 :]
+            assert actor.applied_index == len(committed)
+
+    def _members(self) -> list[Actor]:
+        """Those that the newest leader wants to have the log; whoever was removed may lag for ever."""
+        rafts = [actor.running() for actor in self.stage.actors.values()]
+        newest = max(rafts, key=lambda raft: (raft.role is Role.LEADER, raft.term, raft.log.last_index))
+        ids = [member.id for member in newest.membership.members]
+        return [self.stage.actors[node_id] for node_id in ids]
 
     # -- trouble
 
@@ -130,6 +151,42 @@ class Schedule:
             self._proposals += 1
             self.stage.propose(node, [b"%d" % self._proposals] * self.chance.choice((1, 1, 1, 5)))
 
+    def change_members(self) -> None:
+        """Any change at all, of nodes there are and of new ones, as long as somebody votes."""
+        leaders = self._leaders()
+        node = self.chance.choice(leaders) if leaders else self._some_running()
+        if node is None:
+            return
+        known = sorted(self.stage.actors)
+        if len(known) < MOST_NODES and self.chance.random() < 0.3:
+            known.append(f"n{len(known) + 1}")
+            self.stage.set_up(known[-1], Disk())
+            self.stage.actors[known[-1]].disk_held = self.chance.random() < 0.5
+        named = self.chance.sample(known, self.chance.choice((1, 1, 1, 2, 3)))
+        present = {member.id for member in self.stage.actors[node].running().membership.members}
+        remove = [node_id for node_id in named if node_id in present and self.chance.random() < 0.4]
+        members = [self._as_some_member(node_id) for node_id in named if node_id not in remove]
+        self.stage.change_membership(node, members, remove)
+
+    def _as_some_member(self, node_id: NodeId) -> Member:
+        return Member(node_id, suffrage=self.chance.choice((Suffrage.VOTER, Suffrage.VOTER, Suffrage.LEARNER)))
+
+    def take_snapshot(self) -> None:
+        node = self._some_running()
+        if node:
+            self.stage.take_snapshot(node)
+
+    def read(self) -> None:
+        node = self._some_running()
+        if node:
+            self.stage.read(node)
+
+    def transfer(self) -> None:
+        leaders = self._leaders()
+        if leaders:
+            target = self.chance.choice([None, *self.stage.actors])
+            self.stage.transfer_leadership(self.chance.choice(leaders), target)
+
     def crash(self) -> None:
         node = self._some_running()
         if node:
@@ -175,9 +232,10 @@ class Schedule:
         return [raft.id for raft in rafts if raft.role is Role.LEADER]
 
     def _is_whole(self) -> bool:
-        rafts = [actor.running() for actor in self.stage.actors.values()]
+        rafts = [actor.running() for actor in self._members()]
         last = {(raft.log.last_id, raft.log.commit_index, raft.leader_id) for raft in rafts}
-        return len(self._leaders()) == 1 and len(last) == 1 and rafts[0].log.commit_index == rafts[0].log.last_index
+        leads = any(raft.role is Role.LEADER for raft in rafts)
+        return leads and len(last) == 1 and rafts[0].log.commit_index == rafts[0].log.last_index
 
     def scene(self) -> str:
         """The last events, and where everybody stands."""

@@ -227,9 +227,11 @@ class Raft:
         kinds = event.kinds or repeat(EntryKind.COMMAND)
         entries = [Entry(self.term, kind, command) for kind, command in zip(kinds, event.commands, strict=False)]
         size = data_bytes(entries)
-        too_much = self.uncommitted_bytes and self.uncommitted_bytes + size > self.config.max_uncommitted_bytes
-        if too_much or self.transfer is not None:
+        if self.uncommitted_bytes and self.uncommitted_bytes + size > self.config.max_uncommitted_bytes:
             self.refuse(ProposalRefused(event.token, overloaded=True))
+            return
+        if self.transfer is not None:
+            self.refuse(ProposalRefused(event.token, overloaded=True, why="leadership is being handed over"))
             return
         self.accept(Accepted(event.token, self.log.last_index + 1, self.term))
         self.log.append(entries)

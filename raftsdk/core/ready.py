@@ -41,7 +41,7 @@ class ProposalRefused(Struct, frozen=True, gc=False):
 
     token: int
     overloaded: bool = False  #: Too much is uncommitted, or leadership is just being handed over: ask again later.
-    why: str = ""  #: Of a change of members that this leader does not begin: what stands against it.
+    why: str = ""  #: What stands against it, where the other fields do not say: of a change of members, always.
 
 
 class ReadReady(Struct, frozen=True, gc=False):

@@ -56,10 +56,11 @@ def _best_voter(raft: "Raft") -> NodeId | None:
 def proceed(raft: "Raft") -> None:
     """Ask the target to campaign once it has everything."""
     transfer = raft.transfer
-    if transfer is None or transfer.asked or not _has_all(raft, transfer.target):
+    if transfer is None or transfer.asked or raft.progress[transfer.target].waiting:
         return
-    transfer.asked = True
-    _ask(raft, transfer.target)
+    if _has_all(raft, transfer.target):
+        transfer.asked = True
+        _ask(raft, transfer.target)
 
 
 def _has_all(raft: "Raft", peer: NodeId) -> bool:
@@ -73,9 +74,11 @@ def _ask(raft: "Raft", target: NodeId) -> None:
 
 
 def handle_failure(raft: "Raft", call: Call) -> None:
-    """The target may not have heard: ask again with the next sign of life, until the deadline."""
-    if raft.transfer is not None and raft.transfer.target == call.target and call.request.term == raft.term:
+    """The target may not have heard, or could not campaign: ask again with its next sign of life."""
+    progress = raft.leading(call.target, call.request.term)
+    if raft.transfer is not None and raft.transfer.target == call.target and progress is not None:
         raft.transfer.asked = False
+        progress.waiting = True
 
 
 def hand_over(raft: "Raft") -> None:

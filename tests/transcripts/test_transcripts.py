@@ -71,6 +71,10 @@ def test_misuse_of_the_command_line_is_explained(tmp_path: Path, capsys: pytest.
         ("disk n1 broken", "name a node, and held or free"),
         ("restart n1", "n1 is up"),
         ("stabilize n1", "nothing is called n1 here"),
+        ("members n1 n4", "name changes, as +n4 -n2 (n5)"),
+        ("start n1", "name a node that is not there yet"),
+        ("transfer n1 n7", "name one of n1, n2, n3"),
+        ("read n1 fast", "name a node, and perhaps lease"),
     ],
 )
 def test_a_line_that_makes_no_sense_is_named_with_its_number(line: str, problem: str) -> None:

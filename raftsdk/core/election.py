@@ -44,8 +44,7 @@ def may_campaign(raft: "Raft") -> bool:
     It counts as long as its going is not committed (thesis §4.2.2). Say n1 and n2 are voters and n1, leading, appends
     that n2 alone is: n2 needs n1's vote and does not get it, for want of that entry. Only n1 can win, and bring it.
     """
-    memberships = raft.log.memberships()[-2:] if raft.log.membership_is_open() else [raft.membership]
-    counts = any(raft.id in half for membership in memberships for half in membership.halves())
+    counts = any(raft.id in half for membership in raft.log.open_memberships() for half in membership.halves())
     return counts and raft.is_admitted and not raft.disk_is_late
 
 

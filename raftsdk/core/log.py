@@ -218,6 +218,10 @@ class Log:
         """Whether the membership in effect may yet be rolled back."""
         return self.membership_index > self.commit_index
 
+    def open_memberships(self) -> list[Membership]:
+        """The membership in effect, behind the one that it would be rolled back to."""
+        return self.memberships()[-2:] if self.membership_is_open() else [self.membership]
+
     def membership_at(self, index: LogIndex) -> Membership:
         """Who the members are as of the entry at `index`, which was not compacted away."""
         return next(membership for start, membership in reversed(self._memberships) if start <= index)

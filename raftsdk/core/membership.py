@@ -126,20 +126,29 @@ def follow_membership(raft: "Raft") -> None:
 
 
 def peers_of(raft: "Raft") -> list[NodeId]:
-    """Everybody else who is to have the log: members, and those who still count in the outgoing half."""
-    ids = chain((member.id for member in raft.membership.members), raft.membership.outgoing)
+    """Everybody else who is to have the log: members, those who count in an outgoing half, and those whose going is not
+    committed. A node should hear of its removal, and may be needed if that is rolled back.
+    """
+    ids = chain.from_iterable(
+        chain((member.id for member in membership.members), membership.outgoing)
+        for membership in raft.log.open_memberships()
+    )
     return sorted(set(ids) - {raft.id})
 
 
 def after_commit(raft: "Raft") -> None:
     """The leader has committed something: finish a joint membership, or go if this node is not in the new one."""
-    if raft.log.membership_is_open():
+    if raft.settled is raft.membership or raft.log.membership_is_open():
         return
     if raft.membership.outgoing:
         if raft.has_committed_in_term():
             _append(raft, replace(raft.membership, outgoing=()))
-    elif raft.id not in raft.membership.voters():
-        # It led until here, so that somebody did (paper §6); the others should know that the entry is committed.
-        replication.send_heartbeats(raft)
+        return
+    raft.settled = raft.membership
+    leader_goes = raft.id not in raft.membership.voters()
+    if leader_goes or set(peers_of(raft)) < raft.progress.keys():
+        replication.send_heartbeats(raft)  # whoever goes, and whoever stays without this leader, should know
+        follow_membership(raft)
+    if leader_goes:  # it led until here, so that somebody did (paper §6)
         transfer.hand_over(raft)
         raft.become_follower(raft.term, leader_id=None)

@@ -127,6 +127,7 @@ class Raft:
         self.progress: dict[NodeId, Progress] = {}  #: While leading: one for each peer.
         self.uncommitted_bytes = 0  #: While leading: payload in the log and not yet committed.
         self.reads = Reads()
+        self.settled: Membership | None = None  #: While leading: what was seen to once it was committed.
         self.transfer: Transfer | None = None  #: While leadership is being handed over.
         self.lease_is_void = False  #: Somebody was asked to campaign in this term, whoever heard this leader lately.
         self.now = 0  #: Ticks that have lapsed since the start.
@@ -464,6 +465,7 @@ class Raft:
         next_index = self.log.last_index + 1
         self.progress = {peer: Progress(next_index) for peer in membership.peers_of(self)}
         self.lease_is_void = False
+        self.settled = None
         self.uncommitted_bytes = data_bytes(self.log.between(self.log.commit_index + 1, self.log.last_index))
         self.election_elapsed = 0
         self._heartbeat_elapsed = 0

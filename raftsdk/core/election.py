@@ -64,7 +64,7 @@ def _request_votes(raft: "Raft", *, pre_vote: bool = False, leadership_transfer:
         pre_vote=pre_vote,
         leadership_transfer=leadership_transfer,
     )
-    for voter in sorted(frozenset().union(*raft.membership.halves()) - {raft.id}):
+    for voter in sorted(frozenset().union(*raft.log.halves) - {raft.id}):
         raft.call(raft.new_call(voter, request))
 
 
@@ -83,7 +83,7 @@ def count_vote(raft: "Raft", voter: NodeId, *, granted: bool) -> None:
     another entry of term 5 at the same index: two logs that agree on (term, index) and differ.
     """
     raft.votes.setdefault(voter, granted)
-    match vote_result(raft.membership.halves(), raft.votes):
+    match vote_result(raft.log.halves, raft.votes):
         case VoteResult.WON if raft.role is Role.PRE_CANDIDATE:
             stand(raft)
         case VoteResult.WON if raft.id in raft.votes:

@@ -19,6 +19,7 @@ from raftsdk.types import (
     EntryKind,
     LogIndex,
     Membership,
+    NodeId,
     Recovered,
     SnapshotMeta,
     Term,
@@ -67,6 +68,7 @@ class Log:
         base = recovered.snapshot.membership if recovered.snapshot else membership
         self._memberships: list[tuple[LogIndex, Membership]] = [(covered, base)]
         self._note_memberships(self.first_index, self._entries, beyond=covered)
+        self._halves_of, self._halves = base, base.halves()  # asked for at every commit
 
     # -- reading
 
@@ -208,6 +210,13 @@ class Log:
     def membership(self) -> Membership:
         """Who the members are, as of the last entry."""
         return self._memberships[-1][1]
+
+    @property
+    def halves(self) -> tuple[frozenset[NodeId], ...]:
+        """Whose majorities decide, as of the last entry (`Membership.halves`)."""
+        if self._halves_of is not self.membership:
+            self._halves_of, self._halves = self.membership, self.membership.halves()
+        return self._halves
 
     @property
     def membership_index(self) -> LogIndex:

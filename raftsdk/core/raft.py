@@ -9,7 +9,7 @@ from itertools import repeat
 from typing import TYPE_CHECKING, Any, Final
 
 from raftsdk.config import RaftConfig
-from raftsdk.core import election, membership, replication, snapshots, transfer
+from raftsdk.core import election, membership, reads, replication, snapshots, transfer
 from raftsdk.core.election import Role
 from raftsdk.core.events import (
     Answered,
@@ -30,7 +30,6 @@ from raftsdk.core.log import Log, data_bytes
 from raftsdk.core.profile import NATIVE, Profile
 from raftsdk.core.progress import Progress
 from raftsdk.core.quorum import has_quorum
-from raftsdk.core.reads import Reads
 from raftsdk.core.ready import (
     Accepted,
     Alarm,
@@ -126,7 +125,7 @@ class Raft:
         self.votes: dict[NodeId, bool] = {}  #: While campaigning: who has answered what.
         self.progress: dict[NodeId, Progress] = {}  #: While leading: one for each peer.
         self.uncommitted_bytes = 0  #: While leading: payload in the log and not yet committed.
-        self.reads = Reads()
+        self.reads = reads.Reads()
         self.settled: Membership | None = None  #: While leading: what was seen to once it was committed.
         self.transfer: Transfer | None = None  #: While leadership is being handed over.
         self.lease_is_void = False  #: Somebody was asked to campaign in this term, whoever heard this leader lately.
@@ -219,7 +218,7 @@ class Raft:
         heard = {self.id, *(peer for peer, progress in self.progress.items() if progress.recently_active)}
         for progress in self.progress.values():
             progress.recently_active = False
-        return has_quorum(self.membership.halves(), heard)
+        return has_quorum(self.log.halves, heard)
 
     def _propose(self, event: Propose) -> None:
         if not self.leads:
@@ -298,19 +297,11 @@ class Raft:
             # The call has ended all the same: as outstanding for ever, it would shut out the peer once it is well.
             self._call_failed(CallFailed(call))
             return
-        match call.request, response:
-            case AppendEntriesRequest() as request, AppendEntriesResponse():
-                replication.handle_answer(self, event, request, response)
-            case RequestVoteRequest() as request, RequestVoteResponse():
-                election.handle_answer(self, event, request, response)
-            case InstallSnapshotRequest() as request, InstallSnapshotResponse():
-                snapshots.handle_answer(self, event, request, response)
-            case ReadIndexRequest(), ReadIndexResponse():
-                self.reads.handle_answer(self, event, response)
-            case TimeoutNowRequest(), TimeoutNowResponse():
-                transfer.handle_failure(self, call)  # in our term still: it does not campaign
-            case _:
-                self._call_failed(CallFailed(call))
+        expected, handle = _ANSWERS[type(call.request)]
+        if type(response) is expected:
+            handle(self, event, call.request, response)
+        else:
+            self._call_failed(CallFailed(call))
 
     def _hears_of_term(self, call: Call, term: Term) -> bool:
         """Follow a higher term, and whether that was one. An answer that belongs to this node's past proves nothing."""
@@ -329,7 +320,7 @@ class Raft:
             case InstallSnapshotRequest() as request:
                 snapshots.handle_failure(self, event.call, request)
             case ReadIndexRequest():
-                self.reads.handle_failure(self, event.call)
+                reads.handle_failure(self, event.call)
             case TimeoutNowRequest():
                 transfer.handle_failure(self, event.call)
 
@@ -349,7 +340,8 @@ class Raft:
     def ready(self) -> Ready:
         """All the work that has come up since the last call. Empty groups mean there is none."""
         if self.leads:
-            transfer.proceed(self)
+            if self.transfer is not None:
+                transfer.proceed(self)
             self.reads.proceed(self)
             replication.send_entries(self)
         if self.log.membership is not self._announced:
@@ -524,6 +516,15 @@ _STEPS: dict[type[Event], Callable[[Raft, Any], None]] = {
     Answered: Raft._answered,
     CallFailed: Raft._call_failed,
     Persisted: Raft._persisted,
+}
+
+
+_ANSWERS: dict[type[PeerRequest], tuple[type[PeerResponse], Callable[[Raft, Answered, Any, Any], None]]] = {
+    AppendEntriesRequest: (AppendEntriesResponse, replication.handle_answer),
+    RequestVoteRequest: (RequestVoteResponse, election.handle_answer),
+    InstallSnapshotRequest: (InstallSnapshotResponse, snapshots.handle_answer),
+    TimeoutNowRequest: (TimeoutNowResponse, transfer.handle_answer),
+    ReadIndexRequest: (ReadIndexResponse, reads.handle_answer),
 }
 
 

@@ -45,7 +45,7 @@ class Reads:
         self.round = 0  #: The last one begun. Never begins anew: an answer to an earlier term's call confirms nothing.
         self._waiting: list[_Read] = []  # for the next round
         self._rounds: deque[_Round] = deque()
-        self._asked: dict[int, list[int]] = {}  # tokens by the number of the call to the leader
+        self._asked: dict[int, int] = {}  # token by the number of the call to the leader
         self._next_call = 1
 
     # -- somebody wants to read
@@ -71,21 +71,18 @@ class Reads:
             raft.end_read(ReadRefused(token))
             return
         call = Call(raft.leader_id, ReadIndexRequest(term=raft.term, node_id=raft.id), round=self._next_call)
-        self._asked[self._next_call] = [token]
+        self._asked[self._next_call] = token
         self._next_call += 1
         raft.call(call)
 
     # -- a follower hears back
 
-    def handle_answer(self, raft: "Raft", event: Answered, response: ReadIndexResponse) -> None:
-        """True whoever leads by now: the state at `read_index` was fresh when it was asked for."""
-        for token in self._asked.pop(event.call.round, []):
-            raft.end_read(ReadReady(token, response.read_index) if response.read_index else ReadRefused(token))
-
-    def handle_failure(self, raft: "Raft", call: Call) -> None:
-        """Nobody knows."""
-        for token in self._asked.pop(call.round, []):
-            raft.end_read(ReadRefused(token))
+    def end_call(self, raft: "Raft", call: Call, read_index: LogIndex) -> None:
+        """The leader has answered, or (0) it did not, or does not lead. True whoever leads by now: the state at
+        `read_index` was fresh when it was asked for.
+        """
+        token = self._asked.pop(call.round)
+        raft.end_read(ReadReady(token, read_index) if read_index else ReadRefused(token))
 
     # -- a leader makes sure
 
@@ -105,7 +102,7 @@ class Reads:
         """Serve every round that a quorum has confirmed."""
         if not self._rounds:
             return
-        confirmed = committed_index(raft.membership.halves(), lambda voter: _confirmed_round(raft, voter))
+        confirmed = committed_index(raft.log.halves, lambda voter: _confirmed_round(raft, voter))
         while self._rounds and self._rounds[0].number <= confirmed:
             served = self._rounds.popleft()
             for read in served.reads:
@@ -122,6 +119,16 @@ class Reads:
                 raft.respond(read.token, ReadIndexResponse(term=raft.term, read_index=0))
             else:
                 raft.end_read(ReadRefused(read.token))
+
+
+def handle_answer(raft: "Raft", event: Answered, _request: ReadIndexRequest, response: ReadIndexResponse) -> None:
+    """A follower hears back from its leader."""
+    raft.reads.end_call(raft, event.call, response.read_index)
+
+
+def handle_failure(raft: "Raft", call: Call) -> None:
+    """A follower will not hear back."""
+    raft.reads.end_call(raft, call, 0)
 
 
 def _confirmed_round(raft: "Raft", voter: NodeId) -> int:
@@ -146,7 +153,7 @@ def has_lease(raft: "Raft") -> bool:
     config = raft.config
     if not (config.lease_reads and config.check_quorum) or raft.lease_is_void or not raft.has_committed_in_term():
         return False
-    since = committed_index(raft.membership.halves(), lambda voter: _confirmed_at(raft, voter) + 1) - 1
+    since = committed_index(raft.log.halves, lambda voter: _confirmed_at(raft, voter) + 1) - 1
     lasts_ticks = config.election_timeout_ticks * (100 - config.max_clock_drift_percent) // 100
     return since >= 0 and raft.now - since < lasts_ticks
 

@@ -133,7 +133,7 @@ def _handle_refusal(
 
 def maybe_commit(raft: "Raft") -> None:
     """Commit what a quorum has, if the newest of it is of this term; older entries follow from that (paper §5.4.2)."""
-    index = committed_index(raft.membership.halves(), lambda voter: match_index(raft, voter))
+    index = committed_index(raft.log.halves, lambda voter: match_index(raft, voter))
     if index > raft.log.commit_index and raft.log.term_at(index) == raft.term:
         raft.commit(index)
         membership.after_commit(raft)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from raftsdk.core import election, replication
-from raftsdk.core.events import Received, TransferLeadership
+from raftsdk.core.events import Answered, Received, TransferLeadership
 from raftsdk.core.ready import Call, TransferEnded
 from raftsdk.messages import TimeoutNowRequest, TimeoutNowResponse
 from raftsdk.types import NodeId
@@ -41,14 +41,14 @@ def _obstacle(raft: "Raft", target: NodeId | None) -> str:
         return f"leadership is being handed over to {raft.transfer.target} already"
     if target == raft.id:
         return f"{raft.id} leads already"
-    if target is None or not all(target in half for half in raft.membership.halves()):
+    if target is None or not all(target in half for half in raft.log.halves):
         return f"{target} is no voter" if target else "there is no other voter"
     return ""
 
 
 def _best_voter(raft: "Raft") -> NodeId | None:
     """Of the other voters that were heard from, the one with most of the log."""
-    voters = frozenset.intersection(*raft.membership.halves())
+    voters = frozenset.intersection(*raft.log.halves)
     known = [(progress.match_index, peer) for peer, progress in raft.progress.items() if peer in voters]
     return max(known)[1] if known else None
 
@@ -71,6 +71,11 @@ def _ask(raft: "Raft", target: NodeId) -> None:
     # From here on, a vote may unseat this leader whatever its followers heard of it: no lease holds any more.
     raft.lease_is_void = True
     raft.call(raft.new_call(target, TimeoutNowRequest(term=raft.term, leader_id=raft.id)))
+
+
+def handle_answer(raft: "Raft", event: Answered, _request: TimeoutNowRequest, _response: TimeoutNowResponse) -> None:
+    """The target has heard; where this node still leads by now, it does not campaign."""
+    handle_failure(raft, event.call)
 
 
 def handle_failure(raft: "Raft", call: Call) -> None:
@@ -96,7 +101,7 @@ def tick(raft: "Raft") -> None:
 
 def follow_membership(raft: "Raft") -> None:
     """Nobody hands over to a node that is no voter any more."""
-    if raft.transfer is not None and not all(raft.transfer.target in half for half in raft.membership.halves()):
+    if raft.transfer is not None and not all(raft.transfer.target in half for half in raft.log.halves):
         give_up(raft, f"{raft.transfer.target} is no voter any more")
 
 

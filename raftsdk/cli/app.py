@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from raftsdk.cli import config, conformance, demo, kv, node, plugins, status, wire
+from raftsdk.cli import config, conformance, demo, kv, members, node, plugins, status, wire
 from raftsdk.cli.output import EXIT_CODES_HELP, EXPECTED, complain, exit_code, say, say_json, sentence
 
 app = typer.Typer(
@@ -21,6 +21,9 @@ app.command("demo", epilog=EXIT_CODES_HELP)(demo.demo)
 app.command("node", epilog=EXIT_CODES_HELP)(node.node)
 app.command("status", epilog=EXIT_CODES_HELP)(status.status)
 app.add_typer(kv.app, name="kv")
+app.add_typer(members.app, name="members")
+app.command("transfer", epilog=EXIT_CODES_HELP)(members.transfer)
+app.command("snapshot", epilog=EXIT_CODES_HELP)(members.snapshot)
 app.command("plugins", epilog=EXIT_CODES_HELP)(plugins.plugins)
 app.add_typer(config.app, name="config")
 app.add_typer(wire.app, name="wire")

@@ -7,8 +7,10 @@ import sysconfig
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import suppress
 from hashlib import sha256
 from itertools import chain
+from operator import attrgetter
 from pathlib import Path
 from typing import Annotated, TypeAlias
 
@@ -20,14 +22,16 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from raftsdk import plugins
 from raftsdk.cli import key_value
-from raftsdk.cli.output import AsJson, Exit, complain, say_json, say_table
+from raftsdk.cli.output import AsJson, Exit, complain, say, say_json, say_table
 from raftsdk.client import Client
 from raftsdk.config import CODECS, STORAGE, TRANSPORTS, RaftConfig
-from raftsdk.errors import RaftError
+from raftsdk.errors import RaftError, Unreachable
+from raftsdk.messages import StatusResponse
 from raftsdk.runtime import event_loop
 from raftsdk.testing.processes import LocalCluster, NodeProcess
 
 WRITERS = 32
+JOINING = 2
 SETTLE_TIMEOUT_S = 120.0
 POLL_S = 0.05
 
@@ -45,6 +49,18 @@ class Demo(Struct, frozen=True, kw_only=True):
     mix: bool = False  #: Every node has other codecs and the next transport, of all that are installed.
     storage: str = "sqlite"
     kill_leader: bool = True
+    grow: bool = False  #: Two nodes join on the way, and two of the first go.
+    snapshot_every: int = 0  #: Entries between two snapshots of a node; 0: as a node does by default.
+
+    def raft_settings(self) -> dict[str, int]:
+        """What the nodes' configuration says beside the defaults."""
+        if not self.snapshot_every:
+            return {}
+        return {
+            "snapshot_after_entries": self.snapshot_every,
+            # Little is kept, or nobody who comes late would be sent a snapshot.
+            "snapshot_trailing_entries": self.snapshot_every // 10,
+        }
 
     def codecs(self) -> list[str]:
         """Those in use, as a client offers them."""
@@ -92,6 +108,8 @@ class Report(Struct, frozen=True, kw_only=True):
     transport: str
     storage: str
     elapsed_s: float
+    members: list[str]  #: In the end.
+    snapshot_index: int  #: The least of them: of the last entry in a member's snapshot.
     links: list[LinkReport]
 
     @property
@@ -154,10 +172,12 @@ async def run_demo(demo: Demo, show: Show) -> Report:
         cluster = LocalCluster(
             Path(directory),
             nodes=demo.nodes,
+            joining=JOINING if demo.grow else 0,
             transport=demo.transports(),
             storage=demo.storage,
+            settings={"raft": demo.raft_settings()},
         )
-        for number, node in enumerate(cluster.nodes):
+        for number, node in enumerate([*cluster.nodes, *cluster.joining]):
             node.configure({"codecs": demo.codecs_of(number)})
         show("starting the nodes", 0, demo.nodes)
         async with cluster, _client(demo, cluster, cluster.addresses) as client:
@@ -165,6 +185,7 @@ async def run_demo(demo: Demo, show: Show) -> Report:
             await run.replicate()
             contents = await run.settle()
             links = await run.links()
+            statuses = await run.statuses()
     expected = source.digests()
     return Report(
         files=len(source.paths),
@@ -178,6 +199,8 @@ async def run_demo(demo: Demo, show: Show) -> Report:
         transport="mixed" if demo.mix else demo.transport,
         storage=demo.storage,
         elapsed_s=round(time.monotonic() - started, 1),
+        members=[status.node_id for status in statuses],
+        snapshot_index=min(status.snapshot_index for status in statuses),
         links=links,
     )
 
@@ -194,6 +217,7 @@ class _Run:
         self._client = client
         self._show = show
         self._phase = "replicating"
+        self._members = list(cluster.nodes)
         self._third_is_written = asyncio.Event()
         self._two_thirds_are_written = asyncio.Event()
 
@@ -204,8 +228,7 @@ class _Run:
             async with asyncio.TaskGroup() as group:
                 for _ in range(WRITERS):
                     group.create_task(self._write(remaining))
-                if self._demo.kill_leader:
-                    group.create_task(self._kill_and_restart_leader())
+                group.create_task(self._upset())
         except ExceptionGroup as failures:
             raise failures.exceptions[0] from None  # one sentence for whoever ran it; the others say the same
 
@@ -222,8 +245,48 @@ class _Run:
             if done * 3 >= total * 2:
                 self._two_thirds_are_written.set()
 
-    async def _kill_and_restart_leader(self) -> None:
+    async def _upset(self) -> None:
+        """What happens to the cluster meanwhile."""
         await self._third_is_written.wait()
+        if self._demo.grow:
+            await self._grow()
+        if self._demo.kill_leader:
+            await self._kill_and_restart_leader()
+        if self._demo.grow:
+            await self._shrink()
+
+    async def _grow(self) -> None:
+        """Start two more nodes, which ask to be taken in, and wait until they vote."""
+        self._phase = "growing"
+        for node in self._cluster.joining:
+            await node.start()
+        while (voters := await self._voters()) < self._demo.nodes + len(self._cluster.joining):
+            self._phase = f"growing: {voters} voters"
+            await asyncio.sleep(POLL_S)
+        self._members += self._cluster.joining
+        self._phase = "replicating"
+
+    async def _voters(self) -> int:
+        leader = await self._leader()
+        async with _client(self._demo, self._cluster, [leader.address]) as client:
+            status = await client.status()
+        # Who has not applied it itself may not know that it is one, and is told of in `peers` all the same.
+        return sum(suffrage == "voter" for suffrage in (status.suffrage, *(peer.suffrage for peer in status.peers)))
+
+    async def _shrink(self) -> None:
+        """Remove as many as came, the leader among them, in one change."""
+        leader = await self._leader()
+        others = [node for node in self._cluster.nodes if node is not leader]
+        going = [leader, *others][: len(self._cluster.joining)]
+        self._phase = f"removing {' and '.join(node.node_id for node in going)}"
+        async with _client(self._demo, self._cluster, [leader.address]) as client:
+            await client.change_membership(remove=[node.node_id for node in going])
+        self._members = [node for node in self._members if node not in going]
+        for node in going:
+            await node.stop()
+        self._phase = "replicating"
+
+    async def _kill_and_restart_leader(self) -> None:
         leader = await self._leader()
         await leader.kill()
         self._phase = f"replicating without {leader.node_id}"
@@ -237,10 +300,11 @@ class _Run:
 
     async def _leader(self) -> NodeProcess:
         while True:
-            for node in self._cluster.nodes:
-                async with _client(self._demo, self._cluster, [node.address]) as client:
-                    if (await client.status()).role == "leader":
-                        return node
+            for node in filter(attrgetter("running"), self._members):
+                with suppress(Unreachable):  # it may just have been killed
+                    async with _client(self._demo, self._cluster, [node.address]) as client:
+                        if (await client.status()).role == "leader":
+                            return node
             await asyncio.sleep(POLL_S)
 
     async def settle(self) -> list[dict[str, bytes]]:
@@ -250,7 +314,7 @@ class _Run:
                 leader = await self._leader()
                 async with _client(self._demo, self._cluster, [leader.address]) as client:
                     goal = (await client.status()).commit_index
-                return await asyncio.gather(*(self._content(node, goal) for node in self._cluster.nodes))
+                return await asyncio.gather(*(self._content(node, goal) for node in self._members))
         except TimeoutError:
             raise RaftError(f"not every node had applied everything after {SETTLE_TIMEOUT_S:g} s") from None
 
@@ -258,10 +322,18 @@ class _Run:
         """Every link there is, as its dialer sees it; waits for those that are not there yet."""
         try:
             async with asyncio.timeout(SETTLE_TIMEOUT_S):
-                of_nodes = await asyncio.gather(*map(self._links_of, self._cluster.nodes))
+                of_nodes = await asyncio.gather(*map(self._links_of, self._members))
         except TimeoutError:
             raise RaftError(f"not every node reached every other within {SETTLE_TIMEOUT_S:g} s") from None
         return list(chain.from_iterable(of_nodes))
+
+    async def statuses(self) -> list[StatusResponse]:
+        """How each member is."""
+        found = []
+        for node in self._members:
+            async with _client(self._demo, self._cluster, [node.address]) as client:
+                found.append(await client.status())
+        return found
 
     async def _links_of(self, node: NodeProcess) -> list[LinkReport]:
         async with _client(self._demo, self._cluster, [node.address]) as client:
@@ -311,6 +383,12 @@ def demo(
     ] = False,
     storage: Annotated[str, typer.Option(help="sqlite or memory.")] = "sqlite",
     kill_leader: Annotated[bool, typer.Option(help="Kill the leader a third of the way, restart it later.")] = True,
+    grow: Annotated[
+        bool, typer.Option("--grow", help="Two more nodes join, and two of the first are removed.")
+    ] = False,
+    snapshot_every: Annotated[
+        int, typer.Option(min=0, metavar="ENTRIES", help="Have nodes take snapshots so often. Default: as configured.")
+    ] = 0,
     as_json: AsJson = False,
 ) -> None:
     """Replicate files while the leader is killed.
@@ -328,6 +406,8 @@ def demo(
         mix=mix,
         storage=storage,
         kill_leader=kill_leader,
+        grow=grow,
+        snapshot_every=snapshot_every,
     )
     if task.kill_leader and task.nodes < 3:
         raise typer.BadParameter(f"{nodes} nodes cannot lose one and go on: give at least 3, or --no-kill-leader")
@@ -345,8 +425,9 @@ def demo(
     if as_json:
         say_json(report)
     else:
-        facts = [name for name in report.__struct_fields__ if name != "links"]
+        facts = [name for name in report.__struct_fields__ if name not in ("links", "members")]
         say_table(("", ""), [(name, str(getattr(report, name))) for name in facts])
+        say(f"members: {' '.join(report.members)}")
         say_table(("from", "to", "codec", "transport"), map(astuple, report.links))
     if not report.succeeded:
         complain(f"{report.lost} acknowledged files were lost, or the nodes differ from the source")

@@ -3,7 +3,7 @@
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple, TypeAlias
 
 import typer
 
@@ -12,6 +12,7 @@ from raftsdk.cli.cluster import At, TimeoutMs, open_client, takes_tls
 from raftsdk.cli.output import EXIT_CODES_HELP, AsJson, say, say_json
 from raftsdk.client import Client
 from raftsdk.errors import RaftError
+from raftsdk.messages import Consistency
 from raftsdk.runtime import event_loop
 
 app = typer.Typer(help="Read and write the key-value service that `raftsdk node` runs.", no_args_is_help=True)
@@ -32,6 +33,18 @@ def _checked_key(text: str) -> str:
         raise typer.BadParameter("it is empty: give 1 to 65,535 bytes of text")
     return _checked(text)
 
+
+Fresh: TypeAlias = Annotated[
+    Consistency,
+    typer.Option(
+        help="How fresh the answer must be: linearizable or lease, from the leader; follower_linearizable, "
+        "bounded_stale (see --max-staleness-ms) or local, from the asked node, and local may be old."
+    ),
+]
+
+Staleness: TypeAlias = Annotated[
+    int, typer.Option(min=0, help="With bounded_stale: every write acknowledged longer ago than this is seen.")
+]
 
 Key: typer.models.ArgumentInfo = typer.Argument(metavar="KEY", help="Text of 1 to 65,535 bytes.", callback=_checked_key)
 
@@ -69,17 +82,19 @@ def put(
 @takes_tls
 def get(
     key: Annotated[str, Key],
-    local: Annotated[bool, typer.Option("--local", help="What the asked node has, which may be old.")] = False,
+    consistency: Fresh = Consistency.LINEARIZABLE,
+    max_staleness_ms: Staleness = 0,
     at: At = None,
     timeout_ms: TimeoutMs = 10_000,
     as_json: AsJson = False,
 ) -> None:
     """Print the value of KEY, bytes as they are.
 
-    It is read through the log, so it has every acknowledged write (see --local). With --json the value is base64, or
-    null when there is none.
+    It has every acknowledged write, unless --consistency says otherwise. With --json the value is base64, or null when
+    there is none.
     """
-    value = event_loop.run(_get(key, local=local, at=at, timeout_ms=timeout_ms))
+    read = _Read(consistency, max_staleness_ms)
+    value = event_loop.run(_get(key, read, at=at, timeout_ms=timeout_ms))
     if as_json:
         say_json({"key": key, "value": value})  # bytes are base64 in JSON
     elif value is None:
@@ -91,9 +106,9 @@ def get(
         raise typer.Exit(1)
 
 
-async def _get(key: str, *, local: bool, at: list[str] | None, timeout_ms: int) -> bytes | None:
+async def _get(key: str, read: "_Read", *, at: list[str] | None, timeout_ms: int) -> bytes | None:
     async with open_client(at, timeout_ms) as client:
-        return key_value.parse_value(await _read(client, key_value.get_message(key), local=local))
+        return key_value.parse_value(await read(client, key_value.get_message(key)))
 
 
 @app.command("list", epilog=EXIT_CODES_HELP)
@@ -102,13 +117,15 @@ def list_(
     prefix: Annotated[
         str, typer.Argument(metavar="PREFIX", help="Only keys that begin with this.", callback=_checked)
     ] = "",
-    local: Annotated[bool, typer.Option("--local", help="What the asked node has, which may be old.")] = False,
+    consistency: Fresh = Consistency.LINEARIZABLE,
+    max_staleness_ms: Staleness = 0,
     at: At = None,
     timeout_ms: TimeoutMs = 10_000,
     as_json: AsJson = False,
 ) -> None:
     """Print the keys, sorted, one a line. Each page of them is one moment's; the whole list need not be."""
-    keys = event_loop.run(_list(prefix, local=local, at=at, timeout_ms=timeout_ms))
+    read = _Read(consistency, max_staleness_ms)
+    keys = event_loop.run(_list(prefix, read, at=at, timeout_ms=timeout_ms))
     if as_json:
         say_json({"keys": keys})
         return
@@ -116,20 +133,26 @@ def list_(
         say(key)
 
 
-async def _list(prefix: str, *, local: bool, at: list[str] | None, timeout_ms: int) -> list[str]:
+async def _list(prefix: str, read: "_Read", *, at: list[str] | None, timeout_ms: int) -> list[str]:
     keys: list[str] = []
     more = True
     async with open_client(at, timeout_ms) as client:
         while more:
             message = key_value.list_message(prefix, start_after=keys[-1] if keys else "")
-            page = key_value.parse_keys(await _read(client, message, local=local))
+            page = key_value.parse_keys(await read(client, message))
             keys += page.keys
             more = page.more
     return keys
 
 
-async def _read(client: Client, message: bytes, *, local: bool) -> bytes:
-    return await (client.query(message) if local else client.propose(message, idempotent=True))
+class _Read(NamedTuple):
+    """How fresh an answer must be."""
+
+    consistency: Consistency
+    max_staleness_ms: int
+
+    async def __call__(self, client: Client, message: bytes) -> bytes:
+        return await client.query(message, consistency=self.consistency, max_staleness_ms=self.max_staleness_ms)
 
 
 def _content(value: str | None, file: Path | None) -> bytes:

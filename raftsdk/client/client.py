@@ -4,8 +4,9 @@ import asyncio
 import random
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
+from raftsdk.client.session import Session
 from raftsdk.config import TLS_SCHEMES, LinkConfig, scheme
 from raftsdk.errors import (
     CommandTooLarge,
@@ -19,9 +20,14 @@ from raftsdk.errors import (
     Unreachable,
 )
 from raftsdk.messages import (
+    ChangeMembershipRequest,
+    ChangeMembershipResponse,
+    ClientResponse,
     Consistency,
     ErrorCode,
     ErrorResponse,
+    OpenSessionRequest,
+    OpenSessionResponse,
     ProposeRequest,
     ProposeResponse,
     QueryRequest,
@@ -30,12 +36,18 @@ from raftsdk.messages import (
     Response,
     StatusRequest,
     StatusResponse,
+    TakeSnapshotRequest,
+    TakeSnapshotResponse,
+    TransferLeadershipRequest,
+    TransferLeadershipResponse,
     error_of,
 )
 from raftsdk.ports import Codec, Transport
-from raftsdk.types import Identity
+from raftsdk.types import Identity, Member, Membership, NodeId
 from raftsdk.wire.endpoint import Endpoint
 from raftsdk.wire.link import Link
+
+_Response = TypeVar("_Response", bound=ClientResponse)
 
 PAUSE_MS = 30
 """Between attempts while nobody leads: a fraction of an election, so that the first write after one is not late."""
@@ -104,23 +116,65 @@ class Client:
         from the node, and the last obstacle (`Unreachable`, `NotLeader`, `Overloaded`) when no node took the command in
         time.
         """
-        response = await self._ask(ProposeRequest(command=command), repeatable=idempotent)
-        assert isinstance(response, ProposeResponse)
-        return response.result
+        return (await self._expect(ProposeResponse, ProposeRequest(command=command), repeatable=idempotent)).result
 
-    async def query(self, query: bytes, *, consistency: Consistency = Consistency.LOCAL) -> bytes:
-        """Ask some node's state machine; what it knows may be old (`Consistency.LOCAL`)."""
-        response = await self._ask(QueryRequest(query=query, consistency=consistency), repeatable=True)
-        assert isinstance(response, QueryResponse)
-        return response.result
+    async def open_session(self) -> "Session":
+        """Begin a session: whatever is proposed through it is applied exactly once, however often it must be repeated
+        (thesis §6.3).
+        """
+        opened = await self._expect(OpenSessionResponse, OpenSessionRequest(), repeatable=True)  # a stray one expires
+        return Session(self._propose_in_session, opened.session_id)
+
+    async def _propose_in_session(self, request: ProposeRequest) -> bytes:
+        return (await self._expect(ProposeResponse, request, repeatable=True)).result
+
+    async def query(
+        self, query: bytes, *, consistency: Consistency = Consistency.LOCAL, max_staleness_ms: int = 0
+    ) -> bytes:
+        """Ask a state machine without changing it; `consistency` says how fresh the answer must be, and who gives it.
+
+        `LOCAL`: some node, from whatever it has applied. `LINEARIZABLE`: the leader, with every write that was
+        acknowledged anywhere before. `LEASE`: the same without asking a quorum, where the nodes are configured for it.
+        `FOLLOWER_LINEARIZABLE`: some node, as fresh as `LINEARIZABLE`. `BOUNDED_STALE`: some node, with every write
+        that was acknowledged more than `max_staleness_ms` ago. Raises `CommandFailed` from the state machine, and the
+        last obstacle when no node answered in time.
+        """
+        request = QueryRequest(query=query, consistency=consistency, max_staleness_ms=max_staleness_ms)
+        return (await self._expect(QueryResponse, request, repeatable=True)).result
 
     async def status(self) -> StatusResponse:
         """How some node is."""
-        response = await self._ask(StatusRequest(), repeatable=True)
-        assert isinstance(response, StatusResponse)
-        return response
+        return await self._expect(StatusResponse, StatusRequest(), repeatable=True)
+
+    # -- for operators
+
+    async def change_membership(self, members: Sequence[Member] = (), remove: Sequence[NodeId] = ()) -> Membership:
+        """Add `members`, or put them in the place of those with their ids, and `remove` others, all in one change
+        (paper §6). Returns the new membership once it is committed.
+
+        Raises `MembershipRefused` when it was not begun, and `OutcomeUnknown` when it may have been: then ask for
+        `status`, which says who the members are.
+        """
+        request = ChangeMembershipRequest(members=list(members), remove=list(remove))
+        return (await self._expect(ChangeMembershipResponse, request, repeatable=False)).membership
+
+    async def transfer_leadership(self, target: NodeId = "") -> NodeId:
+        """Have `target` lead, or whichever voter has most of the log; returns who leads then (thesis §3.10). Raises
+        `TransferFailed` when the old leader goes on.
+        """
+        request = TransferLeadershipRequest(target=target)
+        return (await self._expect(TransferLeadershipResponse, request, repeatable=False)).leader_id
+
+    async def take_snapshot(self) -> TakeSnapshotResponse:
+        """Have some node take a snapshot of its state and cut its log. Raises `SnapshotFailed`."""
+        return await self._expect(TakeSnapshotResponse, TakeSnapshotRequest(), repeatable=False)
 
     # -- attempts
+
+    async def _expect(self, kind: type[_Response], request: Request, *, repeatable: bool) -> _Response:
+        response = await self._ask(request, repeatable=repeatable)
+        assert isinstance(response, kind), "a channel returns only what answers the request"
+        return response
 
     async def _ask(self, request: Request, *, repeatable: bool) -> Response:
         """Attempt after attempt, until one is answered, must not be repeated, or comes too late."""
@@ -138,8 +192,9 @@ class Client:
                     await self._before_next(asked, history.obstacle)
         except TimeoutError:
             pass
-        if history.in_doubt and isinstance(request, ProposeRequest):
-            raise OutcomeUnknown(f"the command may be applied, now or later: {history.obstacle}") from history.obstacle
+        if history.in_doubt and isinstance(request, _CHANGES):
+            what = "the command may be applied" if isinstance(request, ProposeRequest) else "it may be done"
+            raise OutcomeUnknown(f"{what}, now or later: {history.obstacle}") from history.obstacle
         raise history.obstacle
 
     async def _attempt(
@@ -153,7 +208,7 @@ class Client:
         response = await self._answer(node, future, repeatable=repeatable)
         if not isinstance(response, ErrorResponse):
             return response
-        if isinstance(request, ProposeRequest) and response.code not in list(ErrorCode):
+        if isinstance(request, _CHANGES) and response.code not in list(ErrorCode):
             # Of a later version, or of another implementation: nobody here knows what it lets one conclude.
             raise OutcomeUnknown(f"{', '.join(node)} answered {response.code[:64]!a}: {response.message[:200]!a}")
         if response.code != ErrorCode.OUTCOME_UNKNOWN:
@@ -212,6 +267,10 @@ def _send(link: Link, request: Request) -> asyncio.Future[Response]:
 
 _PASSING = (NotLeader, ProposalDropped, Overloaded, Unreachable, OutcomeUnknown)
 """What another attempt may overcome."""
+
+
+_CHANGES = (ProposeRequest, ChangeMembershipRequest, TransferLeadershipRequest)
+"""What cannot be taken back once it is under way."""
 
 
 class _History:

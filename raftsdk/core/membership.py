@@ -30,7 +30,8 @@ class IllegalChange(Exception):
 
 
 def changed(membership: Membership, members: Sequence[Member], remove: Sequence[NodeId]) -> Membership:
-    """`membership` with `members` added or put in the place of those with their ids, and without those in `remove`.
+    """`membership` with `members` added or put in the place of those with their ids, and without those in `remove`. Who
+    is given no addresses keeps what it has.
 
     Joint, when the majorities of the old and the new one need not overlap. Raises `IllegalChange`.
 
@@ -61,7 +62,7 @@ def _updated(member: Member, given: Member) -> Member:
     """An id stands for one data directory for ever: a node that lost its data must not pass for the one that had it."""
     if given.incarnation not in (0, member.incarnation):
         raise IllegalChange(f"{member.id} is a member with other data: remove it first, if that data is lost")
-    return replace(given, incarnation=member.incarnation)
+    return replace(given, addresses=given.addresses or member.addresses, incarnation=member.incarnation)
 
 
 # -- the leader changes it

@@ -261,7 +261,7 @@ def test_a_value_may_be_any_bytes_from_a_file_from_stdin_or_typed(
 def test_local_reads_ask_one_node_alone(raftsdk: Run, cluster: LocalCluster) -> None:
     raftsdk("kv", "put", "local/a", "one", "--at", cluster.addresses[0])
     for address in cluster.addresses:
-        local = ("--local", "--at", address)
+        local = ("--consistency", "local", "--at", address)
         for _ in range(100):  # it may lag behind the others
             if raftsdk("kv", "list", "local/", *local).stdout == b"local/a\n":
                 break
@@ -309,7 +309,7 @@ def test_wrong_usage_ends_with_2_and_says_what_to_give(
 
 def test_without_a_node_every_command_ends_with_3(raftsdk: Run, nobody: str) -> None:
     quickly = ("--at", nobody, "--timeout-ms", "300")
-    for command in (("put", "k", "v"), ("get", "k"), ("get", "k", "--local"), ("list",)):
+    for command in (("put", "k", "v"), ("get", "k"), ("get", "k", "--consistency", "local"), ("list",)):
         assert nobody in complaint(raftsdk("kv", *command, *quickly), 3)
     assert "1 of 1 nodes did not answer" in complaint(raftsdk("status", nobody, "--timeout-ms", "300"), 3)
 

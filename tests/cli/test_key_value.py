@@ -1,5 +1,6 @@
 """The example service's commands and queries, byte by byte."""
 
+from collections.abc import AsyncIterator
 from hashlib import sha256
 
 import pytest
@@ -10,6 +11,7 @@ from raftsdk.cli.key_value import (
     MAX_KEY_BYTES,
     MAX_PAGE_BYTES,
     MAX_PAGE_DIGESTED_BYTES,
+    SNAPSHOT_PIECE_BYTES,
     KeyValue,
     Page,
     delete_command,
@@ -21,8 +23,9 @@ from raftsdk.cli.key_value import (
     parse_keys,
     parse_value,
     put_command,
+    swap_command,
 )
-from raftsdk.ports import StateMachine
+from raftsdk.ports import SnapshotStateMachine, StateMachine
 
 LARGEST = bytes(range(256)) * 16_384
 
@@ -36,6 +39,7 @@ def filled(*keys: str) -> KeyValue:
 
 def test_it_is_a_state_machine() -> None:
     assert isinstance(KeyValue(), StateMachine)
+    assert isinstance(KeyValue(), SnapshotStateMachine)
 
 
 def test_the_bytes_of_a_command_are_as_documented() -> None:
@@ -44,6 +48,8 @@ def test_the_bytes_of_a_command_are_as_documented() -> None:
     assert delete_command("k") == b"\x03\x00\x01k"
     assert list_message("p", "q") == b"\x04\x00\x01pq"
     assert digests_query() == b"\x05\x00\x00"
+    assert swap_command("k", None, b"v") == b"\x06\x00\x01k\x00v"
+    assert swap_command("k", b"old", b"v") == b"\x06\x00\x01k\x01\x00\x00\x00\x03oldv"
 
 
 @pytest.mark.parametrize("value", [b"", b"v", b"\0\xff", LARGEST])
@@ -61,6 +67,15 @@ def test_what_was_deleted_is_gone() -> None:
     assert parse_flag(store.apply(delete_command("k"), 4)) is False
     assert parse_value(store.query(get_message("k"))) is None
     assert parse_keys(store.query(list_message())).keys == ["l"]
+
+
+def test_a_value_is_swapped_only_for_the_expected_one() -> None:
+    store = KeyValue()
+    swaps = [(b"1", b"2", False), (None, b"1", True), (None, b"2", False), (b"2", b"3", False), (b"1", b"", True)]
+    for expected, value, happens in swaps:
+        assert parse_flag(store.apply(swap_command("k", expected, value), 1)) is happens
+    assert parse_value(store.query(get_message("k"))) == b""
+    assert parse_keys(store.query(list_message())).keys == ["k"]
 
 
 def test_a_list_holds_the_keys_of_a_prefix_in_order() -> None:
@@ -125,6 +140,9 @@ def test_a_page_of_digests_ends_when_enough_was_hashed() -> None:
         b"\x02\x00\x01krest",
         b"\x03\x00\x01krest",
         b"\x05\x00\x00",
+        b"\x06\x00\x01k\x02v",
+        b"\x06\x00\x01k\x01\x00\x00\x00\x05k",
+        b"\x06\x00\x00\x00v",
     ],
 )
 def test_a_malformed_command_is_refused_and_changes_nothing(message: bytes) -> None:
@@ -145,7 +163,9 @@ def test_a_key_that_is_too_long_is_refused_by_whoever_sends_it() -> None:
         put_command("k" * (MAX_KEY_BYTES + 1), b"")
 
 
-@given(st.lists(st.binary(max_size=8) | st.tuples(st.sampled_from([1, 2, 3, 4]), st.binary(max_size=2)), max_size=20))
+@given(
+    st.lists(st.binary(max_size=8) | st.tuples(st.sampled_from([1, 2, 3, 4, 6]), st.binary(max_size=2)), max_size=20)
+)
 def test_the_same_commands_give_the_same_results_and_state_whatever_they_are(
     script: list[bytes | tuple[int, bytes]],
 ) -> None:
@@ -173,3 +193,52 @@ def test_a_result_that_is_none_is_refused_by_its_reader(result: bytes) -> None:
             parse(result)
         except ValueError:
             continue
+
+
+# -- snapshots
+
+
+async def cut(snapshot: bytes, size: int) -> AsyncIterator[bytes]:
+    """A snapshot in pieces of that size."""
+    for start in range(0, len(snapshot), size):
+        yield snapshot[start : start + size]
+
+
+async def written(store: KeyValue) -> bytes:
+    return b"".join([piece async for piece in store.snapshot()])
+
+
+@pytest.mark.parametrize("size", [1, 7, 2**20])
+async def test_a_restored_store_holds_what_the_snapshot_was_taken_of_however_its_pieces_are_cut(size: int) -> None:
+    store = filled("a", "b/1", "ü")
+    store.apply(put_command("empty", b""), 4)
+    restored = filled("stale")
+    await restored.restore(cut(await written(store), size))
+    assert parse_digests(restored.query(digests_query())) == parse_digests(store.query(digests_query()))
+    assert restored.apply(put_command("ü", b""), 5) == store.apply(put_command("ü", b""), 5)
+
+
+async def test_a_snapshot_is_of_the_moment_it_was_asked_for_whatever_is_applied_while_it_is_written() -> None:
+    store = filled("a", "b")
+    pieces = store.snapshot()
+    store.apply(delete_command("a"), 3)
+    store.apply(put_command("c", b"new"), 4)
+    restored = KeyValue()
+    await restored.restore(pieces)
+    assert parse_keys(restored.query(list_message())).keys == ["a", "b"]
+
+
+async def test_a_snapshot_comes_in_pieces_of_bounded_size() -> None:
+    store = KeyValue()
+    for number in range(1_000):
+        store.apply(put_command(f"k{number}", bytes(1_000)), number + 1)
+    sizes = [len(piece) async for piece in store.snapshot()]
+    assert len(sizes) > 10
+    assert max(sizes) < SNAPSHOT_PIECE_BYTES + 2_000
+
+
+@pytest.mark.parametrize("kept", [1, 5, 7])
+async def test_a_snapshot_that_is_cut_short_is_refused(kept: int) -> None:
+    snapshot = await written(filled("k"))
+    with pytest.raises(ValueError, match="cut short"):
+        await KeyValue().restore(cut(snapshot[:kept], 3))

@@ -97,7 +97,7 @@ def count_vote(raft: "Raft", voter: NodeId, *, granted: bool) -> None:
 
 def handle_request(raft: "Raft", event: Received, request: RequestVoteRequest) -> None:
     """Grant or refuse, and remember a vote before anybody learns of it."""
-    if _sticks_to_leader(raft) and not request.leadership_transfer:
+    if sticks_to_leader(raft) and not request.leadership_transfer:
         # Neither grant nor take the term: a node that was removed, or cut off, must not unseat a leader that works.
         raft.respond(event.token, RequestVoteResponse(term=raft.term, vote_granted=False))
         return
@@ -111,7 +111,7 @@ def handle_request(raft: "Raft", event: Received, request: RequestVoteRequest) -
     raft.respond(event.token, RequestVoteResponse(term=term, vote_granted=granted))
 
 
-def _sticks_to_leader(raft: "Raft") -> bool:
+def sticks_to_leader(raft: "Raft") -> bool:
     """A leader was heard from within the shortest election timeout (paper §6, thesis §4.2.3).
 
     Only with check-quorum on: without it, a leader that nobody can answer would keep its followers for ever. Where

@@ -110,7 +110,9 @@ def _must_know_of_themselves(raft: "Raft", membership: Membership) -> None:
 
 
 def _append(raft: "Raft", membership: Membership) -> None:
-    raft.log.append([Entry(raft.term, EntryKind.MEMBERSHIP, encode_membership(membership))])
+    entry = Entry(raft.term, EntryKind.MEMBERSHIP, encode_membership(membership))
+    raft.log.append([entry])
+    raft.uncommitted_bytes += len(entry.data)
     follow_membership(raft)
 
 

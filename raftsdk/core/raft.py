@@ -304,9 +304,14 @@ class Raft:
             self._call_failed(CallFailed(call))
 
     def _hears_of_term(self, call: Call, term: Term) -> bool:
-        """Follow a higher term, and whether that was one. An answer that belongs to this node's past proves nothing."""
+        """Take a higher term out of an answer; whether it was one. What else the answer says is for who asked to judge.
+
+        A follower that hears its leader takes no term from others, whether they ask (`election`) or answer something
+        asked long ago: it would forget its leader, and vote while that leader's lease rests on its not voting.
+        """
         if term - self.term <= MAX_TERM_JUMP:
-            self.become_follower(term, leader_id=None)
+            if self.role is not Role.FOLLOWER or not election.sticks_to_leader(self):
+                self.become_follower(term, leader_id=None)
             return True
         self.alarm(
             "term_jump", f"{call.target} answered in term {term}: ours is {self.term}, no election explains that"

@@ -159,8 +159,9 @@ def handle_request(raft: "Raft", event: Received, request: AppendEntriesRequest)
         raft.respond(event.token, AppendEntriesResponse(term=raft.term, success=False))
         return
     raft.become_follower(request.term, leader_id=request.leader_id)
-    if not request.entries and request.prev_log_index > raft.log.last_index:
-        # A heartbeat builds on what this node acknowledged to this very leader in this very term.
+    if raft.is_admitted and not request.entries and request.prev_log_index > raft.log.last_index:
+        # A heartbeat builds on what this node acknowledged to this very leader in this very term. (Of one that is not
+        # admitted, it may have been acknowledged with the data that it had before it joined anew.)
         raft.admit_loss(f"{request.leader_id} knows this node to have had entry {request.prev_log_index}")
     if not raft.log.matches(request.prev_log_index, request.prev_log_term):
         _refuse(raft, event.token, raft.log.last_agreeable(request.prev_log_index, request.prev_log_term))

@@ -91,6 +91,7 @@ def test_the_demo_loses_nothing_when_its_leader_is_killed(
     links = report.pop("links")
     assert {(link["source"], link["target"]) for link in links} == set(permutations(["n1", "n2", "n3"], 2))
     assert {(link["codec"], link["transport"]) for link in links} == {(codec, transport)}
+    assert report.pop("snapshot_index") == 0
     assert report == {
         "files": 62,
         "bytes": sum(path.stat().st_size for path in files.rglob("*") if path.is_file()),
@@ -101,7 +102,19 @@ def test_the_demo_loses_nothing_when_its_leader_is_killed(
         "codec": codec,
         "transport": transport,
         "storage": storage,
+        "members": ["n1", "n2", "n3"],
     }
+
+
+def test_the_demo_grows_by_two_nodes_and_loses_two_others_and_everybody_has_a_snapshot(files: Path) -> None:
+    done = demo("--json", "--input", str(files), "--grow", "--snapshot-every", "20")
+    assert done.returncode == 0, done.stderr.decode()
+    report = json.loads(done.stdout)
+    assert (report["acknowledged"], report["lost"], report["digests_equal"]) == (62, 0, True)
+    assert report["failover_ms"] > 0
+    assert len(report["members"]) == 3
+    assert set(report["members"]) & {"n4", "n5"}
+    assert report["snapshot_index"] >= 20
 
 
 def test_a_mixed_demo_has_a_codec_for_every_two_nodes_and_a_transport_for_every_node(files: Path) -> None:

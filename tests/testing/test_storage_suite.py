@@ -4,10 +4,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from storage_subjects import InMemory, OnSqlite
 
 from raftsdk.ports import Storage
-from raftsdk.storage.memory import MemoryStorage
-from raftsdk.storage.sqlite import SqliteStorage
 from raftsdk.testing.broken import storage as broken
 from raftsdk.testing.storage_suite import SUITE, StorageSubject
 from raftsdk.testing.suite import Case
@@ -16,6 +15,7 @@ CAUGHT_BY: dict[Callable[[Storage], Storage], str] = {
     broken.ForgetsTheVote: "a vote survives a restart",
     broken.ForgetsTheTerm: "a term survives a restart",
     broken.LosesTheCommitIndex: "a commit index survives a restart",
+    broken.ForgetsTheIncarnation: "an incarnation survives a restart",
     broken.NeverWithdrawsAVote: "the newest hard state replaces the older ones, a withdrawn vote included",
     broken.ClearsTheHardState: "a write without a hard state leaves the stored one",
     broken.RoundsTerms: "a term and a commit index of 63 bits keep every bit",
@@ -36,48 +36,6 @@ CAUGHT_BY: dict[Callable[[Storage], Storage], str] = {
     broken.MovesIn: "another node's data is refused, and is unchanged",
     broken.ClosesOnlyOnce: "closing twice, or before loading, is harmless",
 }
-
-
-class OnSqlite:
-    """A fresh directory for every store."""
-
-    def __init__(self, root: Path) -> None:
-        self._root = root
-        self._paths: dict[int, Path] = {}
-        self._stores: list[SqliteStorage] = []  # kept, so that no two of them ever have one id
-
-    def open(self) -> Storage:
-        return self._at(self._root / f"place-{len(self._stores)}")
-
-    async def reopen(self, storage: Storage) -> Storage:
-        await storage.aclose()
-        return self.rival(storage)
-
-    def rival(self, storage: Storage) -> Storage:
-        return self._at(self._paths[id(storage)])
-
-    def _at(self, path: Path) -> SqliteStorage:
-        store = SqliteStorage(path)
-        self._stores.append(store)
-        self._paths[id(store)] = path
-        return store
-
-
-class InMemory:
-    """Stores whose data lives as long as they do, spoilt by `spoil`."""
-
-    def __init__(self, spoil: Callable[[Storage], Storage] = lambda storage: storage) -> None:
-        self._spoil = spoil
-
-    def open(self) -> Storage:
-        return self._spoil(MemoryStorage())
-
-    async def reopen(self, storage: Storage) -> Storage:
-        await storage.aclose()
-        return storage
-
-    def rival(self, storage: Storage) -> Storage | None:
-        return None
 
 
 class Unlocked(InMemory):

@@ -16,7 +16,9 @@ from raftsdk.core import replication, transfer
 from raftsdk.core.events import ChangeMembership
 from raftsdk.core.progress import Progress
 from raftsdk.core.ready import Accepted, ProposalRefused
-from raftsdk.types import MAX_MEMBERS, Entry, EntryKind, Member, Membership, NodeId, encode_membership
+from raftsdk.errors import DecodeError
+from raftsdk.messages import ChangeMembershipResponse, check
+from raftsdk.types import Entry, EntryKind, Member, Membership, NodeId, encode_membership
 
 if TYPE_CHECKING:
     from raftsdk.core.raft import Raft
@@ -53,8 +55,6 @@ def changed(membership: Membership, members: Sequence[Member], remove: Sequence[
     voters, new_voters = membership.voters(), new.voters()
     if not new_voters:
         raise IllegalChange("no voter would be left")
-    if len(new.members) > MAX_MEMBERS:
-        raise IllegalChange(f"there would be {len(new.members)} members, and at most {MAX_MEMBERS} are allowed")
     return replace(new, outgoing=tuple(sorted(voters))) if len(voters ^ new_voters) > 1 else new
 
 
@@ -75,6 +75,7 @@ def handle_proposal(raft: "Raft", event: ChangeMembership) -> None:
         return
     try:
         membership = changed(raft.membership, event.members, event.remove)
+        _must_travel(membership)
         _must_be_timely(raft, membership)
         _must_know_of_themselves(raft, membership)
     except IllegalChange as error:
@@ -82,6 +83,14 @@ def handle_proposal(raft: "Raft", event: ChangeMembership) -> None:
         return
     raft.accept(Accepted(event.token, raft.log.last_index + 1, raft.term))
     _append(raft, membership)
+
+
+def _must_travel(membership: Membership) -> None:
+    """No follower takes an entry that is beyond the bounds of messages, and the leader would offer it for ever."""
+    try:
+        check(ChangeMembershipResponse(index=0, membership=membership))
+    except DecodeError as error:
+        raise IllegalChange(f"the members would be too many, or their addresses too long: {error}") from None
 
 
 def _must_be_timely(raft: "Raft", membership: Membership) -> None:
@@ -120,11 +129,11 @@ def follow_membership(raft: "Raft") -> None:
     """Let the leader know its new peers and forget those who left."""
     peers = peers_of(raft)
     for peer in raft.progress.keys() - set(peers):
-        del raft.progress[peer]
+        raft.next_epoch = max(raft.next_epoch, raft.progress.pop(peer).epoch + 1)
     for peer in peers:
         if peer not in raft.progress:
             # Not behind the last entry: there would be nothing to send, and so no answer from which to learn.
-            raft.progress[peer] = Progress(raft.log.last_index)
+            raft.progress[peer] = Progress(raft.log.last_index, raft.next_epoch)
     transfer.follow_membership(raft)
 
 

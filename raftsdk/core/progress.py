@@ -24,6 +24,7 @@ class Progress:
         "confirmed_at",
         "confirmed_round",
         "epoch",
+        "first_epoch",
         "match_index",
         "next_index",
         "outstanding",
@@ -32,12 +33,12 @@ class Progress:
         "waiting",
     )
 
-    def __init__(self, next_index: LogIndex) -> None:
+    def __init__(self, next_index: LogIndex, first_epoch: int = 0) -> None:
         self.state = ProgressState.PROBE
         self.match_index: LogIndex = 0  #: Highest index known to be durable there. Never falls within a term.
         self.next_index = next_index  #: First index of the next call. Invariant: match_index < next_index.
         self.outstanding = 0  #: Calls with entries, of this epoch, that have not ended.
-        self.epoch = 0
+        self.epoch = self.first_epoch = first_epoch  #: No call of an earlier one was to this peer as it is now.
         self.waiting = False  #: A call failed: send nothing but heartbeats until one of them is answered.
         self.recently_active = True  #: Heard from since the last check of the quorum (a new leader gives credit).
         self.confirmed_round = 0  #: The last round of reads for which it followed this leader.

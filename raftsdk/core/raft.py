@@ -124,12 +124,14 @@ class Raft:
         self.leader_id: NodeId | None = None
         self.votes: dict[NodeId, bool] = {}  #: While campaigning: who has answered what.
         self.progress: dict[NodeId, Progress] = {}  #: While leading: one for each peer.
+        self.next_epoch = 0  #: While leading: that of a peer which joins.
         self.uncommitted_bytes = 0  #: While leading: payload in the log and not yet committed.
         self.reads = reads.Reads()
         self.settled: Membership | None = None  #: While leading: what was seen to once it was committed.
         self.transfer: Transfer | None = None  #: While leadership is being handed over.
         self.lease_is_void = False  #: Somebody was asked to campaign in this term, whoever heard this leader lately.
-        self.now = 0  #: Ticks that have lapsed since the start.
+        self.now = 0  #: Units of time that have lapsed since the start, also while this process stood still.
+        self.ticks = 0  #: Those that it saw pass: whoever is waited for is given these.
         self.election_elapsed = 0  #: Ticks since a leader was heard from (a leader: since its last quorum check).
         self._heartbeat_elapsed = 0
         self._rng = rng
@@ -175,7 +177,7 @@ class Raft:
     @property
     def disk_is_late(self) -> bool:
         """Whether the write under way takes longer than a leader may wait for its disk."""
-        return self._write_in_flight > 0 and self.now - self._write_began_at > self.config.disk_timeout_ticks
+        return self._write_in_flight > 0 and self.ticks - self._write_began_at > self.config.disk_timeout_ticks
 
     def has_committed_in_term(self) -> bool:
         """Whether this leader knows what is committed: it does once an entry of its own term is (paper §5.4.2)."""
@@ -189,6 +191,7 @@ class Raft:
 
     def _tick(self, event: Tick) -> None:
         self.now += event.lapsed
+        self.ticks += 1
         self.election_elapsed += 1
         if self.role is Role.LEADER:
             self._tick_leader()
@@ -370,7 +373,7 @@ class Raft:
             new.compacted,
         )
         self._write_in_flight = self._next_write
-        self._write_began_at = self.now
+        self._write_began_at = self.ticks
         self._next_write += 1
         self._hard_state_changed = False
         return write
@@ -461,6 +464,7 @@ class Raft:
         self.votes = {}
         next_index = self.log.last_index + 1
         self.progress = {peer: Progress(next_index) for peer in membership.peers_of(self)}
+        self.next_epoch = 0
         self.lease_is_void = False
         self.settled = None
         self.uncommitted_bytes = data_bytes(self.log.between(self.log.commit_index + 1, self.log.last_index))
@@ -503,9 +507,12 @@ class Raft:
             self.incarnation = LOST
             self._promise_changed()
 
-    def leading(self, peer: NodeId, term: Term) -> Progress | None:
-        """What is known of `peer`, if this node still leads the term in which it was asked."""
-        return self.progress.get(peer) if term == self.term else None
+    def leading(self, call: Call) -> Progress | None:
+        """What is known of the peer that was called, if this node still leads the term, and knows it as the same peer:
+        one that was removed and has joined anew may have nothing of what it acknowledged before.
+        """
+        progress = self.progress.get(call.target) if call.request.term == self.term else None
+        return progress if progress and call.epoch >= progress.first_epoch else None
 
 
 _STEPS: dict[type[Event], Callable[[Raft, Any], None]] = {

@@ -81,8 +81,9 @@ class Reads:
         """The leader has answered, or (0) it did not, or does not lead. True whoever leads by now: the state at
         `read_index` was fresh when it was asked for.
         """
-        token = self._asked.pop(call.round)
-        raft.end_read(ReadReady(token, read_index) if read_index else ReadRefused(token))
+        token = self._asked.pop(call.round, None)
+        if token is not None:
+            raft.end_read(ReadReady(token, read_index) if read_index else ReadRefused(token))
 
     # -- a leader makes sure
 

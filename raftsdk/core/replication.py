@@ -76,7 +76,7 @@ def handle_answer(
     raft: "Raft", event: Answered, request: AppendEntriesRequest, response: AppendEntriesResponse
 ) -> None:
     """Learn from an answer to a call of this term what its peer has, or where to look for agreement."""
-    progress = raft.leading(event.call.target, request.term)
+    progress = raft.leading(event.call)
     if progress is None:
         return
     note_sign_of_life(raft, event.call, progress, response.term)
@@ -107,7 +107,7 @@ def handle_failure(raft: "Raft", call: Call, request: AppendEntriesRequest) -> N
 
     Heartbeats go on at their pace, so an unreachable peer costs one small call an interval, however much it lacks.
     """
-    progress = raft.leading(call.target, request.term)
+    progress = raft.leading(call)
     if progress and request.entries and call.epoch == progress.epoch:
         # A probe is repeated where it was: that a peer is down says nothing about its log, and falling back to its
         # match_index, which is 0 while a leader is new, would send it the whole log again.

@@ -48,7 +48,7 @@ def handle_answer(
     raft: "Raft", event: Answered, request: InstallSnapshotRequest, response: InstallSnapshotResponse
 ) -> None:
     """The peer has it, or would not take it."""
-    progress = raft.leading(event.call.target, request.term)
+    progress = raft.leading(event.call)
     if progress is None:
         return
     replication.note_sign_of_life(raft, event.call, progress, response.term)
@@ -62,7 +62,7 @@ def handle_answer(
 
 def handle_failure(raft: "Raft", call: Call, request: InstallSnapshotRequest) -> None:
     """It did not arrive: begin again after a sign of life. The network goes on from what is there."""
-    progress = raft.leading(call.target, request.term)
+    progress = raft.leading(call)
     if progress is not None:
         _give_up(progress, call)
 

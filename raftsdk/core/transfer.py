@@ -19,7 +19,7 @@ class Transfer(Struct):
 
     token: int
     target: NodeId
-    deadline: int  #: In the leader's ticks: then it goes on leading.
+    deadline: int  #: In the ticks that the leader saw: then it goes on leading.
     asked: bool = False
 
 
@@ -30,7 +30,7 @@ def handle_proposal(raft: "Raft", event: TransferLeadership) -> None:
     if why or target is None:
         raft.end_transfer(TransferEnded(event.token, why))
         return
-    raft.transfer = Transfer(event.token, target, raft.now + raft.config.election_timeout_ticks)
+    raft.transfer = Transfer(event.token, target, raft.ticks + raft.config.election_timeout_ticks)
     proceed(raft)
 
 
@@ -70,7 +70,8 @@ def _has_all(raft: "Raft", peer: NodeId) -> bool:
 def _ask(raft: "Raft", target: NodeId) -> None:
     # From here on, a vote may unseat this leader whatever its followers heard of it: no lease holds any more.
     raft.lease_is_void = True
-    raft.call(raft.new_call(target, TimeoutNowRequest(term=raft.term, leader_id=raft.id)))
+    request = TimeoutNowRequest(term=raft.term, leader_id=raft.id)
+    raft.call(raft.new_call(target, request, raft.progress[target].epoch))
 
 
 def handle_answer(raft: "Raft", event: Answered, _request: TimeoutNowRequest, _response: TimeoutNowResponse) -> None:
@@ -80,7 +81,7 @@ def handle_answer(raft: "Raft", event: Answered, _request: TimeoutNowRequest, _r
 
 def handle_failure(raft: "Raft", call: Call) -> None:
     """The target may not have heard, or could not campaign: ask again with its next sign of life."""
-    progress = raft.leading(call.target, call.request.term)
+    progress = raft.leading(call)
     if raft.transfer is not None and raft.transfer.target == call.target and progress is not None:
         raft.transfer.asked = False
         progress.waiting = True
@@ -95,7 +96,7 @@ def hand_over(raft: "Raft") -> None:
 
 def tick(raft: "Raft") -> None:
     """Give up when an election would have been over."""
-    if raft.transfer is not None and raft.now >= raft.transfer.deadline:
+    if raft.transfer is not None and raft.ticks >= raft.transfer.deadline:
         give_up(raft, f"{raft.transfer.target} did not take over within an election timeout")
 
 

@@ -4,7 +4,7 @@ The front door: every name here is public, and nothing else is defined.
 """
 
 from raftsdk.builder import NodeBuilder
-from raftsdk.client import Client
+from raftsdk.client import Client, Session
 from raftsdk.config import LinkConfig, NodeConfig, RaftConfig, TlsConfig
 from raftsdk.errors import (
     CommandFailed,
@@ -29,6 +29,7 @@ from raftsdk.errors import (
 from raftsdk.messages import Consistency
 from raftsdk.ports import Codec, Credentials, RaftNetwork, StateMachine, Storage, Transport
 from raftsdk.runtime.event_loop import run
+from raftsdk.runtime.host import RaftHost
 from raftsdk.runtime.node import RaftNode
 from raftsdk.types import Entry, Member, Membership, Suffrage
 from raftsdk.wire.tls import FileCredentials
@@ -57,9 +58,11 @@ __all__ = [
     "ProposalDropped",
     "RaftConfig",
     "RaftError",
+    "RaftHost",
     "RaftNetwork",
     "RaftNode",
     "Refused",
+    "Session",
     "SessionExpired",
     "SnapshotFailed",
     "StateMachine",

@@ -60,7 +60,7 @@ class Client:
     """Speaks the client plane with any node of a cluster. Safe for any number of tasks of one event loop at once.
 
     `addresses` are those of some members, at least one of which should be up; the others are learnt from redirects.
-    `timeout_ms` bounds every method, attempts and pauses included. An empty `cluster_id` accepts any cluster. When all
+    Where nodes serve several groups, `group` is the one that is asked. `timeout_ms` bounds every method, attempts and pauses included. An empty `cluster_id` accepts any cluster. When all
     of `addresses` are encrypted ones, no redirect to another kind is followed: nobody may talk the client out of it.
     Raises `ConfigError` without an address, or for one that no transport understands.
     """
@@ -72,6 +72,7 @@ class Client:
         codecs: Sequence[Codec],
         transports: Sequence[Transport],
         cluster_id: str = "",
+        group: int = 0,
         timeout_ms: int = 10_000,
         rng: random.Random | None = None,
     ) -> None:
@@ -90,6 +91,7 @@ class Client:
         faults = self._endpoint.faults_of(addresses) if addresses else ["there is no address: give at least one"]
         if faults:
             raise ConfigError(faults)
+        self._group = group
         self._timeout_ms = timeout_ms
         self._share_s = share_ms / 1000
         self._encrypted = all(scheme(address) in TLS_SCHEMES for address in addresses)
@@ -203,7 +205,7 @@ class Client:
         """One request to one node, noting in `history` whether it may have acted without our knowing."""
         link = self._link(node)
         await link.attempted()
-        future = _send(link, request)
+        future = _send(link, request, self._group)
         doubted_before, history.in_doubt = history.in_doubt, True
         response = await self._answer(node, future, repeatable=repeatable)
         if not isinstance(response, ErrorResponse):
@@ -258,11 +260,11 @@ class Client:
         return self._links[node]
 
 
-def _send(link: Link, request: Request) -> asyncio.Future[Response]:
+def _send(link: Link, request: Request, group: int) -> asyncio.Future[Response]:
     try:
-        return link.send(request)
-    except Refused as refused:  # by our own side of the link: too large for the frames agreed on
-        raise CommandTooLarge(str(refused)) from None
+        return link.send(request, group)
+    except Refused as refused:  # by our own side of the link: the node knows no groups, or its frames are too small
+        raise CommandTooLarge(str(refused)) if refused.code == ErrorCode.TOO_LARGE else refused from None
 
 
 _PASSING = (NotLeader, ProposalDropped, Overloaded, Unreachable, OutcomeUnknown)

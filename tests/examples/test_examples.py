@@ -33,6 +33,15 @@ def test_the_counter_counts_and_all_nodes_agree(tmp_path: Path) -> None:
     ]
 
 
+def test_words_are_counted_by_the_groups_they_belong_to(tmp_path: Path) -> None:
+    assert run(EXAMPLES / "shards.py", folder=tmp_path).splitlines() == [
+        "the: 4",
+        "cat: 2",
+        "and: 1",
+        "3 nodes, 3 groups with a word in them",
+    ]
+
+
 def test_a_network_of_ones_own_carries_a_cluster(tmp_path: Path) -> None:
     assert run(EXAMPLES / "bring_your_own" / "three_nodes.py", folder=tmp_path).splitlines() == [
         *(f"line {number} is on a majority of the nodes" for number in (1, 2, 3)),

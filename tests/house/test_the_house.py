@@ -34,6 +34,7 @@ PUBLIC_NAMES = {
     "ProposalDropped",
     "RaftConfig",
     "RaftError",
+    "RaftHost",
     "RaftNetwork",
     "RaftNode",
     "Refused",

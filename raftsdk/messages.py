@@ -47,6 +47,8 @@ DIGEST_BYTES: Final = 32
 
 MAX_ERROR_CHARS: Final = 1_000
 
+_MAX_QUOTE_CHARS: Final = 300
+
 Addresses: TypeAlias = Annotated[list[str], Meta(max_length=MAX_ADDRESSES)]
 
 
@@ -97,6 +99,7 @@ class ErrorCode(StrEnum):
     UNSUPPORTED = "unsupported"
     BAD_REQUEST = "bad_request"
     WRONG_IDENTITY = "wrong_identity"
+    UNKNOWN_GROUP = "unknown_group"
 
 
 class Consistency(StrEnum):
@@ -300,7 +303,10 @@ class StatusResponse(Struct, frozen=True, gc=False, kw_only=True):
 
 
 class ChangeMembershipRequest(Struct, frozen=True, gc=False, kw_only=True):
-    """Make these the members: those in `members` are added, or replace the member of the same id; `remove` go."""
+    """Make these the members: those in `members` are added, or replace the member of the same id; `remove` go.
+
+    A member that is given no addresses, or the incarnation 0, keeps those it has.
+    """
 
     members: Annotated[list[Member], Meta(max_length=MAX_MEMBERS)] = []
     remove: Annotated[list[NodeId], Meta(max_length=MAX_MEMBERS)] = []
@@ -526,6 +532,38 @@ def check(message: Message) -> None:
         checker(message)
 
 
+def check_memberships(request: AppendEntriesRequest) -> None:
+    """Raise `DecodeError` unless every entry of kind `MEMBERSHIP` in `request` holds a membership that `check` allows.
+
+    The core acts on such an entry as soon as it is appended, so whoever hands it a request asks this first. It is no
+    part of `check`: a codec carries any data of any kind, as it always did, and the vectors hold it to that.
+
+    >>> entry = Entry(1, EntryKind.MEMBERSHIP, b"{}")
+    >>> check_memberships(
+    ...     AppendEntriesRequest(
+    ...         term=1, leader_id="n1", prev_log_index=0, prev_log_term=0, leader_commit=0, entries=[entry]
+    ...     )
+    ... )
+    Traceback (most recent call last):
+      ...
+    raftsdk.errors.DecodeError: AppendEntriesRequest.entries: one of kind 2 is no membership: Object missing required \
+field `members`
+    """
+    membership_kind = EntryKind.MEMBERSHIP
+    for entry in request.entries:
+        if entry.kind == membership_kind:
+            _check_membership_entry(request, entry.data)
+
+
+def _check_membership_entry(request: AppendEntriesRequest, data: bytes) -> None:
+    try:
+        membership = decode_membership(data)
+    except (ValueError, RecursionError) as error:
+        problem = str(error)[:_MAX_QUOTE_CHARS]  # it may quote what was found
+        raise _fail(request, "entries", f"one of kind {EntryKind.MEMBERSHIP} is no membership: {problem}") from None
+    _check_membership(request, "entries", membership)
+
+
 def _fail(message: Message, field: str, problem: str) -> DecodeError:
     return DecodeError(f"{type(message).__name__}.{field}: {problem}")
 
@@ -572,8 +610,6 @@ def _check_entries(message: AppendEntriesRequest, entries: list[Entry]) -> None:
             kind = entry.kind
             if not 0 <= kind <= MAX_INTEGER:
                 raise _fail(message, "entries", f"a kind is not in 0..{MAX_INTEGER}")
-        if kind == EntryKind.MEMBERSHIP:
-            _check_membership_entry(message, entry)
     if term > message.term:
         raise _fail(message, "entries", "their terms exceed the message's")
     if entries[0].term < 1 or message.prev_log_index + len(entries) > MAX_INTEGER:
@@ -614,15 +650,6 @@ def _check_install_snapshot(message: InstallSnapshotRequest) -> None:
         raise _fail(message, "digest", f"{len(message.digest)} bytes, and a SHA-256 has {DIGEST_BYTES}")
     if message.offset + len(message.data) > message.total_bytes:
         raise _fail(message, "data", "goes beyond total_bytes")
-
-
-def _check_membership_entry(message: AppendEntriesRequest, entry: Entry) -> None:
-    """The core acts on it as soon as it is appended: what cannot be a membership must not come so far."""
-    try:
-        membership = decode_membership(entry.data)
-    except ValueError as error:
-        raise _fail(message, "entries", f"one of kind {EntryKind.MEMBERSHIP} is no membership: {error}") from None
-    _check_membership(message, "entries", membership)
 
 
 def _check_membership(
@@ -712,11 +739,11 @@ def _check_transferred(message: TransferLeadershipResponse) -> None:
 
 
 def _check_session(message: OpenSessionResponse) -> None:
-    _number(message, "session_id")
+    _number(message, "session_id", low=1)
 
 
 def _check_snapshot_taken(message: TakeSnapshotResponse) -> None:
-    _number(message, "last_included_index")
+    _number(message, "last_included_index", low=1)
     _number(message, "total_bytes")
 
 

@@ -101,7 +101,7 @@ class Member(Struct, frozen=True):
     )
     incarnation: Annotated[
         Unsigned,
-        Meta(description="Which data directory speaks for this id; 0: whichever does. Drawn by a node that joins."),
+        Meta(description="Which data directory speaks for this id: drawn by a node that joins; 0: one that never did."),
     ] = 0
 
 

@@ -22,7 +22,7 @@ from seeds import by_hand, frames, hellos, hostile, messages
 from raftsdk import plugins
 from raftsdk.config.rules import CODECS
 from raftsdk.errors import ConfigError, DecodeError, WireError
-from raftsdk.messages import MESSAGE_KINDS, MessageKind
+from raftsdk.messages import MESSAGE_KINDS, Message, MessageKind
 from raftsdk.ports.codec import Codec
 from raftsdk.testing.conformance.values import canonical, message_of
 from raftsdk.types import Identity
@@ -61,17 +61,22 @@ def message_files(codecs: dict[str, Codec]) -> Iterator[tuple[Path, File]]:
 def _add_message(vectors: list[Vector], seed: messages.Seed) -> None:
     message = canonical(seed.message)
     if not seed.name:
-        if all(vector["message"] != message for vector in vectors):
+        if all(_message(vector, seed) != seed.message for vector in vectors):
             samples = sum(vector["name"].startswith("sample ") for vector in vectors)
             vectors.append(_vector(f"sample {samples + 1}", seed, message))
         return
     found = next((vector for vector in vectors if vector["name"] == seed.name), None)
     if found is None:
         vectors.append(_vector(seed.name, seed, message))
-    elif (found["clause"], found["message"]) != (seed.clause, message):
+    elif (found["clause"], _message(found, seed)) != (seed.clause, seed.message):
         raise Changed(f"{type(seed.message).__name__}, {seed.name}: the seed is not what its vector says")
     else:
         _keep_by_hand(found, seed)
+
+
+def _message(vector: Vector, seed: messages.Seed) -> Message:
+    """What the vector says, of the seed's kind: fields that are younger than the vector are zero."""
+    return message_of(MESSAGE_KINDS[type(seed.message)], vector["message"])
 
 
 def _vector(name: str, seed: messages.Seed, message: dict[str, Any]) -> Vector:

@@ -12,8 +12,7 @@ import asyncio
 import re
 import time
 import tracemalloc
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Iterator
 from random import Random
 from typing import Final
 
@@ -21,46 +20,31 @@ import msgspec
 
 from raftsdk.errors import DecodeError
 from raftsdk.messages import (
-    DIGEST_BYTES,
-    MAX_ADDRESSES,
     MAX_ENTRIES,
-    MAX_MEMBERS,
-    MAX_TEXT_BYTES,
     MESSAGE_KINDS,
     MESSAGE_TYPES,
     AppendEntriesRequest,
     AppendEntriesResponse,
-    Consistency,
-    ErrorCode,
+    ChangeMembershipRequest,
     ErrorResponse,
-    InstallSnapshotRequest,
-    InstallSnapshotResponse,
     Message,
     MessageKind,
-    PeerStatus,
     ProposeRequest,
-    ProposeResponse,
-    QueryRequest,
     QueryResponse,
-    RequestVoteRequest,
-    RequestVoteResponse,
-    StatusRequest,
-    StatusResponse,
-    TimeoutNowRequest,
     TimeoutNowResponse,
     check,
 )
 from raftsdk.ports.codec import Codec
+from raftsdk.testing.codec_chance import random_message as random_message
+from raftsdk.testing.codec_samples import ALL_BYTES, messages_of_zeros, peer_status, snapshot_piece, status_response
+from raftsdk.testing.codec_samples import dishonest_messages as dishonest_messages
+from raftsdk.testing.codec_samples import large_message as large_message
+from raftsdk.testing.codec_samples import largest_messages as largest_messages
+from raftsdk.testing.codec_samples import sample_messages as sample_messages
 from raftsdk.testing.suite import Suite
-from raftsdk.types import MAX_ID_CHARS, MAX_INTEGER, Entry, Member, Membership, Suffrage
+from raftsdk.types import MAX_INTEGER, Entry, Member
 
 SUITE: Suite[Codec] = Suite("codec")
-
-BOUNDARY_INTEGERS: Final = (0, 1, 2**31, 2**32, 2**53 - 1, 2**53, 2**53 + 1, MAX_INTEGER)
-"""Where formats change their mind about integers: 32 bits, a double's precision, the ceiling."""
-
-ALL_BYTES: Final = bytes(range(256))
-UNICODE_TEXT: Final = 'ünï \U0001f98b 日本 "quoted" back\\slash \n\t\x00 end'
 
 _LONGEST_DAMAGED_BYTES: Final = 600  # each position of a text this long is damaged, of a longer one a sample
 _RANDOM_INPUTS: Final = 300
@@ -70,394 +54,6 @@ _DAMAGED_PLACES: Final = 12  # of each of the largest messages
 _REPEATED_PIECES: Final = 12
 _MAX_DECODE_S: Final = 0.5  # of a mebibyte: ten times what is wanted, so that only what hangs or is quadratic fails
 _MIB: Final = 1024 * 1024
-
-
-# -- messages
-
-
-def sample_messages() -> list[Message]:
-    """Messages of every kind: every integer at its boundaries, lists empty and not, bytes and texts of all sorts."""
-    return [
-        *(message for number in BOUNDARY_INTEGERS for message in _messages_about(number)),
-        *(message for data in (b"", b"\x00", ALL_BYTES) for message in _messages_with(data)),
-        *_messages_with_text(),
-        *_messages_of_zeros(),
-    ]
-
-
-def _messages_about(number: int) -> list[Message]:
-    """Messages of each kind that has integers, all of them `number` or the nearest that an honest node could send."""
-    term = max(number, 1)
-    entries = [Entry(1, 0, b""), Entry(term, number, b"data")]
-    peer = _peer_status(number)
-    return [
-        AppendEntriesRequest(
-            term=term, leader_id="n1", prev_log_index=number, prev_log_term=number, leader_commit=number, entries=[]
-        ),
-        AppendEntriesRequest(
-            term=term, leader_id="n1", prev_log_index=0, prev_log_term=0, leader_commit=2, entries=entries
-        ),
-        AppendEntriesResponse(term=number, success=True),
-        AppendEntriesResponse(term=number, success=False, conflict_index=number, conflict_term=number),
-        RequestVoteRequest(term=max(number, 2), candidate_id="n1", last_log_index=number, last_log_term=min(number, 1)),
-        RequestVoteRequest(
-            term=max(number, 2), candidate_id="n1", last_log_index=1, last_log_term=max(number, 2) - 1, pre_vote=True
-        ),
-        RequestVoteResponse(term=number, vote_granted=True),
-        RequestVoteResponse(term=number, vote_granted=False),
-        _snapshot_piece(number, b"data"),
-        InstallSnapshotResponse(term=number, next_offset=number, installed=False),
-        InstallSnapshotResponse(term=number, next_offset=0, installed=True),
-        TimeoutNowRequest(term=term, leader_id="n1"),
-        TimeoutNowResponse(term=number),
-        ProposeResponse(index=number, result=b"result"),
-        QueryResponse(applied_index=number, result=b"result"),
-        _status(number, []),
-        _status(number, [peer, peer]),
-        ErrorResponse(code=ErrorCode.OVERLOADED.value, retry_after_ms=number),
-    ]
-
-
-def _messages_with(data: bytes) -> list[Message]:
-    return [
-        AppendEntriesRequest(
-            term=3,
-            leader_id="n1",
-            prev_log_index=7,
-            prev_log_term=1,
-            leader_commit=9,
-            entries=[Entry(2, 1, data), Entry(3, 2, data)],
-        ),
-        _snapshot_piece(1_000, data),
-        ProposeRequest(command=data),
-        ProposeResponse(index=1, result=data),
-        QueryRequest(query=data, consistency=Consistency.LOCAL),
-        QueryResponse(applied_index=1, result=data),
-    ]
-
-
-def _messages_with_text() -> list[Message]:
-    longest_id = "a" * MAX_ID_CHARS
-    return [
-        RequestVoteRequest(term=1, candidate_id=longest_id, last_log_index=0, last_log_term=0),
-        ErrorResponse(
-            code=ErrorCode.NOT_LEADER.value,
-            message=UNICODE_TEXT,
-            leader_id=longest_id,
-            leader_addresses=["tcp://[::1]:7001", "unix:/ü", *[""] * (MAX_ADDRESSES - 2)],
-        ),
-        StatusResponse(
-            node_id="n1",
-            cluster_id=UNICODE_TEXT,
-            role="leader",
-            term=1,
-            leader_id="",
-            last_log_index=4,
-            durable_index=3,
-            commit_index=2,
-            applied_index=1,
-            peers=[_peer_status(5)],
-        ),
-        msgspec.structs.replace(
-            _snapshot_piece(9, b"x"),
-            membership=Membership(
-                members=(
-                    Member("n1", ("tcp://[::1]:7001", UNICODE_TEXT), Suffrage.VOTER),
-                    Member(longest_id, (), Suffrage.LEARNER),
-                ),
-                outgoing=("n1", longest_id),
-            ),
-        ),
-    ]
-
-
-def _messages_of_zeros() -> list[Message]:
-    """Messages that may be nothing but zeros; a format that leaves out zeros writes nothing at all for them."""
-    return [
-        AppendEntriesResponse(term=0, success=False),
-        RequestVoteResponse(term=0, vote_granted=False),
-        InstallSnapshotResponse(term=0, next_offset=0, installed=False),
-        TimeoutNowResponse(term=0),
-        ProposeRequest(command=b""),
-        ProposeResponse(index=0, result=b""),
-        QueryRequest(query=b""),
-        QueryResponse(applied_index=0, result=b""),
-        StatusRequest(),
-        ErrorResponse(code=""),
-    ]
-
-
-def _snapshot_piece(number: int, data: bytes) -> InstallSnapshotRequest:
-    total_bytes = max(number, len(data))
-    return InstallSnapshotRequest(
-        term=max(number, 1),
-        leader_id="n1",
-        last_included_index=max(number, 1),
-        last_included_term=max(number, 1),
-        membership=Membership(members=(Member("n1", ("tcp://127.0.0.1:7001",)), Member("n2"))),
-        total_bytes=total_bytes,
-        digest=ALL_BYTES[:DIGEST_BYTES],
-        offset=total_bytes - len(data),
-        data=data,
-    )
-
-
-def _peer_status(number: int) -> PeerStatus:
-    return PeerStatus(
-        node_id="n2",
-        addresses=["tcp://127.0.0.1:7002", UNICODE_TEXT],
-        state="replicate",
-        match_index=number,
-        next_index=number,
-        outstanding_calls=number,
-        connected=True,
-        codec="json",
-        transport="tcp",
-    )
-
-
-def _status(number: int, peers: list[PeerStatus]) -> StatusResponse:
-    return StatusResponse(
-        node_id="n1",
-        cluster_id="c",
-        role="follower",
-        term=number,
-        leader_id="n2",
-        last_log_index=number,
-        durable_index=number,
-        commit_index=number,
-        applied_index=number,
-        peers=peers,
-    )
-
-
-def dishonest_messages() -> list[Message]:
-    """Messages no honest node sends, each with one thing wrong: what `messages.check` is there to refuse."""
-    honest = AppendEntriesRequest(
-        term=5, leader_id="n1", prev_log_index=9, prev_log_term=3, leader_commit=9, entries=[Entry(4, 1, b"x")]
-    )
-    vote = RequestVoteRequest(term=5, candidate_id="n1", last_log_index=1, last_log_term=1)
-    piece = _snapshot_piece(5, b"data")
-    change = msgspec.structs.replace
-    return [
-        change(honest, term=0, prev_log_index=0, prev_log_term=0, entries=[]),
-        change(honest, term=-1),
-        change(honest, term=MAX_INTEGER + 1),
-        change(honest, leader_id=""),
-        change(honest, leader_id="../n1"),
-        change(honest, leader_id="a" * (MAX_ID_CHARS + 1)),
-        change(honest, prev_log_index=-1),
-        change(honest, prev_log_index=0),
-        change(honest, prev_log_index=MAX_INTEGER),
-        change(honest, prev_log_term=6),
-        change(honest, leader_commit=MAX_INTEGER + 1),
-        change(honest, entries=[Entry(4, 1, b"x"), Entry(3, 1, b"goes back")]),
-        change(honest, entries=[Entry(2, 1, b"before prev_log_term")]),
-        change(honest, entries=[Entry(6, 1, b"exceeds the term")]),
-        change(honest, entries=[Entry(4, -1, b"kind")]),
-        change(honest, entries=[Entry(4, MAX_INTEGER + 1, b"kind")]),
-        change(honest, prev_log_index=0, prev_log_term=0, entries=[Entry(0, 1, b"term 0")]),
-        AppendEntriesResponse(term=-1, success=True),
-        AppendEntriesResponse(term=1, success=False, conflict_index=MAX_INTEGER + 1),
-        change(vote, term=0),
-        change(vote, candidate_id="n 1"),
-        change(vote, last_log_index=-1),
-        change(vote, last_log_term=2**64 - 1),
-        change(vote, last_log_term=5),
-        change(vote, last_log_term=0),
-        change(vote, last_log_index=0),
-        RequestVoteResponse(term=-(2**63), vote_granted=True),
-        change(piece, term=0),
-        change(piece, term=4),
-        change(piece, leader_id=""),
-        change(piece, last_included_index=0),
-        change(piece, last_included_term=0),
-        change(piece, total_bytes=4),
-        change(piece, total_bytes=MAX_INTEGER + 1),
-        change(piece, offset=-1),
-        change(piece, digest=b""),
-        change(piece, digest=ALL_BYTES[: DIGEST_BYTES + 1]),
-        change(piece, membership=Membership(members=(Member(""),))),
-        change(piece, membership=Membership(members=(Member("n1"), Member("n1")))),
-        change(piece, membership=Membership(members=(Member("n1", ("",) * (MAX_ADDRESSES + 1)),))),
-        change(piece, membership=Membership(members=tuple(Member(f"n{i}") for i in range(MAX_MEMBERS + 1)))),
-        change(piece, membership=Membership(members=(Member("n1"),), outgoing=("n 1",))),
-        change(piece, membership=Membership(members=())),
-        change(piece, membership=Membership(members=(Member("n1", (), Suffrage.LEARNER),))),
-        change(piece, membership=Membership(members=(Member("n1", ("a" * MAX_TEXT_BYTES,)),))),
-        InstallSnapshotResponse(term=1, next_offset=-1, installed=False),
-        TimeoutNowRequest(term=0, leader_id="n1"),
-        TimeoutNowRequest(term=1, leader_id="n\n1"),
-        TimeoutNowResponse(term=MAX_INTEGER + 1),
-        ProposeResponse(index=-1, result=b""),
-        QueryResponse(applied_index=MAX_INTEGER + 1, result=b""),
-        change(_status(1, []), node_id="\n"),
-        change(_status(1, []), term=-1),
-        _status(1, [change(_peer_status(1), match_index=-1)]),
-        _status(1, [change(_peer_status(1), addresses=[""] * (MAX_ADDRESSES + 1))]),
-        _status(1, [_peer_status(1)] * (MAX_MEMBERS + 1)),
-        change(honest, entries=[Entry(4, 1, b"")] * (MAX_ENTRIES + 1)),
-        ErrorResponse(code="", retry_after_ms=-1),
-        ErrorResponse(code="", leader_addresses=[""] * (MAX_ADDRESSES + 1)),
-        ErrorResponse(code="", message="a" * (MAX_TEXT_BYTES + 1)),
-        ErrorResponse(code="", message="é" * (MAX_TEXT_BYTES // 2), leader_addresses=["b"]),
-        _status(1, [change(_peer_status(1), codec="c" * MAX_TEXT_BYTES)]),
-    ]
-
-
-def large_message() -> AppendEntriesRequest:
-    """What a busy leader sends: 512 entries of 256 random bytes."""
-    chance = Random(512)
-    entries = [Entry(9, 1, chance.randbytes(256)) for _ in range(512)]
-    return AppendEntriesRequest(
-        term=9, leader_id="n1", prev_log_index=1_000, prev_log_term=9, leader_commit=1_000, entries=entries
-    )
-
-
-def largest_messages() -> list[Message]:
-    """The most that a message may hold, in every way there is: entries, members, peers, text, a mebibyte of payload."""
-    change = msgspec.structs.replace
-    batch, piece, payload = large_message(), _snapshot_piece(0, b""), Random(20).randbytes(_MIB)
-    addresses = [f"tcp://host-{number}.example:7001" for number in range(MAX_ADDRESSES)]
-    members = tuple(
-        Member(f"n{number:0>{MAX_ID_CHARS - 1}}", tuple(addresses), Suffrage.LEARNER if number else Suffrage.VOTER)
-        for number in range(MAX_MEMBERS)
-    )
-    peers = [change(_peer_status(MAX_INTEGER), node_id=member.id, addresses=addresses) for member in members]
-    # Terms, kinds and payloads that all differ, and of which Python keeps none: every one is an object of its own.
-    dearest = [Entry(300 + number, 400 + number, b"%04d" % number) for number in range(MAX_ENTRIES)]
-    return [
-        change(batch, entries=[Entry(9, 0, b"")] * MAX_ENTRIES),
-        change(batch, term=dearest[-1].term, entries=dearest),
-        change(batch, entries=[Entry(9, 1, payload)]),
-        change(piece, membership=Membership(members, tuple(member.id for member in members))),
-        change(piece, total_bytes=len(payload), data=payload),
-        ProposeRequest(command=payload),
-        QueryResponse(applied_index=MAX_INTEGER, result=payload),
-        _status(MAX_INTEGER, peers),
-        ErrorResponse(code="", message=UNICODE_TEXT * 1_200, leader_addresses=addresses),
-    ]
-
-
-def random_message(chance: Random) -> Message:
-    """Any message an honest node could send: kind, numbers, lists and texts by chance, most of them near a boundary."""
-    while True:
-        message = chance.choice(_RANDOM_MESSAGES)(chance)
-        with suppress(DecodeError):  # chance may have it that there is too much text, or no voter
-            check(message)
-            return message
-
-
-def _random_number(chance: Random, low: int = 0) -> int:
-    if chance.random() < 0.3:
-        return max(low, chance.choice(BOUNDARY_INTEGERS))
-    return max(low, chance.getrandbits(chance.randint(1, 63)))
-
-
-def _random_bytes(chance: Random) -> bytes:
-    return chance.randbytes(chance.choice((0, 1, 2, 3, 31, 32, 255, 256, 300)))
-
-
-def _random_id(chance: Random) -> str:
-    length = chance.choice((1, 2, MAX_ID_CHARS))
-    return "n" + "".join(chance.choices("abcXYZ019._-", k=length - 1))
-
-
-def _random_text(chance: Random) -> str:
-    alphabet = (*UNICODE_TEXT, "a", "\x7f", "\u2028", "\ufffd", "\U0010ffff")
-    return "".join(chance.choices(alphabet, k=chance.choice((0, 1, 5, 31, 32, 300))))
-
-
-def _random_addresses(chance: Random) -> list[str]:
-    return [_random_text(chance) for _ in range(chance.randint(0, MAX_ADDRESSES))]
-
-
-def _random_append_entries(chance: Random) -> Message:
-    terms = sorted(_random_number(chance, low=1) for _ in range(chance.choice((1, 2, 3, 17))))
-    prev_log_index = chance.choice((0, _random_number(chance) >> 5))
-    prev_log_term = 0 if prev_log_index == 0 else terms[0]
-    return AppendEntriesRequest(
-        term=terms[-1],
-        leader_id=_random_id(chance),
-        prev_log_index=prev_log_index,
-        prev_log_term=prev_log_term,
-        leader_commit=_random_number(chance),
-        entries=[Entry(term, _random_number(chance), _random_bytes(chance)) for term in terms[1:]],
-    )
-
-
-def _random_status(chance: Random) -> Message:
-    return msgspec.structs.replace(
-        _status(_random_number(chance), [_random_peer(chance) for _ in range(chance.choice((0, 1, 4, 16)))]),
-        node_id=_random_id(chance),
-        cluster_id=_random_text(chance),
-        term=_random_number(chance),
-    )
-
-
-def _random_peer(chance: Random) -> PeerStatus:
-    return msgspec.structs.replace(
-        _peer_status(_random_number(chance)),
-        node_id=_random_id(chance),
-        addresses=_random_addresses(chance),
-        connected=chance.random() < 0.5,
-        codec=_random_text(chance),
-    )
-
-
-def _random_vote(chance: Random) -> Message:
-    last_log_term = chance.choice((0, _random_number(chance) >> 1))
-    return RequestVoteRequest(
-        term=max(_random_number(chance), last_log_term + 1),
-        candidate_id=_random_id(chance),
-        last_log_index=_random_number(chance, low=1) if last_log_term else 0,
-        last_log_term=last_log_term,
-        pre_vote=chance.random() < 0.5,
-    )
-
-
-def _random_snapshot_piece(chance: Random) -> Message:
-    members = tuple(
-        Member(f"n{number}", tuple(_random_addresses(chance)), chance.choice(list(Suffrage)))
-        for number in range(chance.choice((0, 1, 3, MAX_MEMBERS)))
-    )
-    return msgspec.structs.replace(
-        _snapshot_piece(_random_number(chance), _random_bytes(chance)),
-        leader_id=_random_id(chance),
-        membership=Membership(members=members, outgoing=tuple(member.id for member in members[::2])),
-        digest=chance.randbytes(DIGEST_BYTES),
-    )
-
-
-_RANDOM_MESSAGES: Final[tuple[Callable[[Random], Message], ...]] = (
-    _random_append_entries,
-    _random_status,
-    lambda chance: AppendEntriesResponse(
-        term=_random_number(chance),
-        success=chance.random() < 0.5,
-        conflict_index=_random_number(chance),
-        conflict_term=_random_number(chance),
-    ),
-    _random_vote,
-    lambda chance: RequestVoteResponse(term=_random_number(chance), vote_granted=chance.random() < 0.5),
-    _random_snapshot_piece,
-    lambda chance: InstallSnapshotResponse(
-        term=_random_number(chance), next_offset=_random_number(chance), installed=chance.random() < 0.5
-    ),
-    lambda chance: TimeoutNowRequest(term=_random_number(chance, low=1), leader_id=_random_id(chance)),
-    lambda chance: TimeoutNowResponse(term=_random_number(chance)),
-    lambda chance: ProposeRequest(command=_random_bytes(chance)),
-    lambda chance: ProposeResponse(index=_random_number(chance), result=_random_bytes(chance)),
-    lambda chance: QueryRequest(query=_random_bytes(chance)),
-    lambda chance: QueryResponse(applied_index=_random_number(chance), result=_random_bytes(chance)),
-    lambda chance: ErrorResponse(
-        code=_random_text(chance),
-        message=_random_text(chance),
-        leader_id=_random_text(chance),
-        leader_addresses=_random_addresses(chance),
-        retry_after_ms=_random_number(chance),
-    ),
-)
 
 
 # -- looking at what comes back
@@ -707,7 +303,7 @@ async def _random(codec: Codec) -> None:
 
 @SUITE.case("no bytes at all are no message, unless that is how the codec writes one")
 async def _empty(codec: Codec) -> None:
-    zeros = _messages_of_zeros() if any(not data for _, data in _encodings(codec)) else []
+    zeros = messages_of_zeros() if any(not data for _, data in _encodings(codec)) else []
     for kind in MESSAGE_TYPES:
         message = _expect_honest(codec, kind, b"")
         _expect(message is None or message in zeros, f"nothing, as {kind.name}, was read as {_brief(message)}")
@@ -791,8 +387,9 @@ def _repeated_pieces(codec: Codec) -> Iterator[tuple[MessageKind, bytes, str]]:
     entries = [Entry(1, 0, b""), Entry(2, 300, b"ab")]
     for message in (
         msgspec.structs.replace(large_message(), prev_log_index=0, prev_log_term=0, entries=entries),
-        _status(1, [_peer_status(300)] * 2),
-        _snapshot_piece(300, b"data"),
+        status_response(1, [peer_status(300)] * 2),
+        snapshot_piece(300, b"data"),
+        ChangeMembershipRequest(members=[Member("n1", ("", "ab")), Member("n2")], remove=["n3", "n4"]),
         ErrorResponse(code="", leader_addresses=["", "ab"]),
         TimeoutNowResponse(term=300),
     ):

@@ -11,13 +11,19 @@ from msgspec.structs import replace
 from raftsdk.messages import (
     AppendEntriesRequest,
     AppendEntriesResponse,
+    ChangeMembershipRequest,
     ErrorResponse,
     InstallSnapshotResponse,
+    OpenSessionRequest,
+    ProposeRequest,
     ProposeResponse,
     QueryRequest,
+    ReadIndexResponse,
     RequestVoteRequest,
     RequestVoteResponse,
+    TakeSnapshotRequest,
     TimeoutNowRequest,
+    TransferLeadershipRequest,
 )
 from raftsdk.types import Entry
 from seeds.capnp import BYTE, framed, items, struct, word
@@ -59,6 +65,12 @@ def _absent() -> Iterator[Seed]:
         ProposeResponse(index=0, result=b""),
         QueryRequest(query=b""),
         ErrorResponse(code=""),
+        ReadIndexResponse(term=0, read_index=0),
+        ProposeRequest(command=b""),
+        ChangeMembershipRequest(),
+        TransferLeadershipRequest(),
+        OpenSessionRequest(),
+        TakeSnapshotRequest(),
     ):
         yield Seed("every field absent", ABSENT, message, nothing)
     yield Seed(

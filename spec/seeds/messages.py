@@ -15,6 +15,8 @@ from raftsdk.messages import (
     MESSAGE_KINDS,
     AppendEntriesRequest,
     AppendEntriesResponse,
+    ChangeMembershipRequest,
+    ChangeMembershipResponse,
     Consistency,
     ErrorCode,
     ErrorResponse,
@@ -22,22 +24,30 @@ from raftsdk.messages import (
     InstallSnapshotResponse,
     Message,
     MessageKind,
+    OpenSessionRequest,
+    OpenSessionResponse,
     PeerStatus,
     ProposeRequest,
     ProposeResponse,
     QueryRequest,
     QueryResponse,
+    ReadIndexRequest,
+    ReadIndexResponse,
     RequestVoteRequest,
     RequestVoteResponse,
     StatusRequest,
     StatusResponse,
+    TakeSnapshotRequest,
+    TakeSnapshotResponse,
     TimeoutNowRequest,
     TimeoutNowResponse,
+    TransferLeadershipRequest,
+    TransferLeadershipResponse,
     check,
 )
-from raftsdk.testing.codec_suite import ALL_BYTES, BOUNDARY_INTEGERS, UNICODE_TEXT, sample_messages
+from raftsdk.testing.codec_samples import ALL_BYTES, BOUNDARY_INTEGERS, UNICODE_TEXT, sample_messages
 from raftsdk.testing.conformance.clauses import clause_of
-from raftsdk.types import MAX_ID_CHARS, MAX_INTEGER, Entry, Member, Membership, Suffrage
+from raftsdk.types import MAX_ID_CHARS, MAX_INTEGER, Entry, EntryKind, Member, Membership, Suffrage, encode_membership
 
 
 class Seed(Struct, frozen=True):
@@ -120,8 +130,50 @@ ORDINARY: Final[tuple[Message, ...]] = (
         applied_index=41,
         peers=[PEER, replace(PEER, node_id="n3", addresses=[], state="probe", connected=False, codec="", transport="")],
     ),
+    ReadIndexRequest(term=7, node_id="n2"),
+    ReadIndexResponse(term=7, read_index=42),
+    ChangeMembershipRequest(
+        members=[
+            Member("n2", ("tcp://10.0.0.2:7001",), Suffrage.LEARNER, 4_711),
+            Member("n4", ("tcp://10.0.0.4:7001",)),
+        ],
+        remove=["n3", "n5"],
+    ),
+    ChangeMembershipResponse(index=45, membership=Membership((*MEMBERS[:2], Member("n4", (), incarnation=4_712)))),
+    TransferLeadershipRequest(target="n2"),
+    TransferLeadershipResponse(leader_id="n2", term=8),
+    OpenSessionRequest(),
+    OpenSessionResponse(session_id=46),
+    TakeSnapshotRequest(),
+    TakeSnapshotResponse(last_included_index=41, total_bytes=1_000),
 )
 """One message of every kind, without anything extreme in it."""
+
+WITH_LATER_FIELDS: Final[dict[str, Message]] = {
+    "asked by the leader": RequestVoteRequest(
+        term=8, candidate_id="n2", last_log_index=44, last_log_term=7, leadership_transfer=True
+    ),
+    "in a session": ProposeRequest(command=b"set x 1", session_id=46, sequence=3, first_unanswered=2),
+    "of bounded staleness": QueryRequest(query=b"get x", consistency=Consistency.BOUNDED_STALE, max_staleness_ms=500),
+    "in joint consensus": StatusResponse(
+        node_id="n1",
+        cluster_id="orders",
+        role="follower",
+        term=7,
+        leader_id="n2",
+        last_log_index=44,
+        durable_index=44,
+        commit_index=44,
+        applied_index=44,
+        peers=[replace(PEER, state="snapshot", suffrage="learner")],
+        suffrage="voter",
+        membership_index=43,
+        joint=True,
+        first_log_index=31,
+        snapshot_index=30,
+    ),
+}
+"""Messages that use fields which were added to their kinds: the ordinary ones are older, and never change."""
 
 
 def seeds() -> Iterator[Seed]:
@@ -129,6 +181,9 @@ def seeds() -> Iterator[Seed]:
     for message in ORDINARY:
         yield _seed("ordinary", message)
         yield from _boundaries(message)
+    yield from (_seed(name, message) for name, message in WITH_LATER_FIELDS.items())
+    # Its later fields go together; those of the others have their boundaries in the ordinary ones already.
+    yield from _boundaries(WITH_LATER_FIELDS["in a session"], "in a session, ")
     yield from _lists()
     yield from (_seed("", message) for message in sample_messages())
 
@@ -137,12 +192,12 @@ def _seed(name: str, message: Message) -> Seed:
     return Seed(name, clause_of(MESSAGE_KINDS[type(message)]), message)
 
 
-def _boundaries(message: Message) -> Iterator[Seed]:
+def _boundaries(message: Message, prefix: str = "") -> Iterator[Seed]:
     """`message` with each of its fields, and each field of its first items, at each of its boundaries."""
     for path, told, value in _values(message):
         changed = _honest(message, path, value)
         if changed is not None and changed != message:
-            yield _seed(f"{_dotted(path)}={told}", changed)
+            yield _seed(f"{prefix}{_dotted(path)}={told}", changed)
 
 
 Path = tuple[str | int, ...]
@@ -164,7 +219,8 @@ def _values(value: Any, path: Path = ()) -> Iterator[tuple[Path, str, Any]]:
             yield from ((path, told, payload) for told, payload in PAYLOADS.items())
         case list() | tuple():
             yield path, "empty", type(value)()
-            yield from _values(value[0], (*path, 0))
+            for first in value[:1]:
+                yield from _values(first, (*path, 0))
         case Struct():
             for name in value.__struct_fields__:
                 yield from _values(getattr(value, name), (*path, name))
@@ -172,14 +228,14 @@ def _values(value: Any, path: Path = ()) -> Iterator[tuple[Path, str, Any]]:
 
 def _is_id(path: Path) -> bool:
     name = next(part for part in reversed(path) if isinstance(part, str))
-    return name in ("id", "node_id", "leader_id", "candidate_id", "outgoing")
+    return name in ("id", "node_id", "leader_id", "candidate_id", "outgoing", "target", "remove")
 
 
 def _honest(message: Message, path: Path, value: Any) -> Message | None:
     """`message` with `value` at `path`; where that takes it, with the highest term there is, or with an empty log; None
     when nothing helps.
     """
-    for candidate in (message, _with_highest_term(message), _with_empty_log(message)):
+    for candidate in (message, _with_highest_term(message), _with_empty_log(message), _without_answers(message)):
         changed: Message = _put(candidate, path, value)
         try:
             check(changed)
@@ -201,8 +257,8 @@ def _with_highest_term(message: Message) -> Message:
             return replace(message, term=MAX_INTEGER)
         case InstallSnapshotRequest():
             return replace(message, term=MAX_INTEGER, total_bytes=MAX_INTEGER)
-        case RequestVoteRequest():
-            return replace(message, term=MAX_INTEGER)
+        case ProposeRequest() if message.session_id:
+            return replace(message, sequence=MAX_INTEGER)
     return message
 
 
@@ -210,6 +266,11 @@ def _with_empty_log(message: Message) -> Message:
     if isinstance(message, RequestVoteRequest):
         return replace(message, last_log_index=0, last_log_term=0)
     return message
+
+
+def _without_answers(message: Message) -> Message:
+    """In a session's first command, whose client has had no result of it."""
+    return replace(message, first_unanswered=0) if isinstance(message, ProposeRequest) else message
 
 
 def _put(value: Any, path: Path, new: Any) -> Any:
@@ -228,13 +289,14 @@ def _dotted(path: Path) -> str:
 def _lists() -> Iterator[Seed]:
     """Lists of other lengths than two."""
     of_kind = {MESSAGE_KINDS[type(message)]: message for message in ORDINARY}
-    error, batch, piece, status = (
+    error, batch, piece, status, change = (
         of_kind[kind]
         for kind in (
             MessageKind.ERROR,
             MessageKind.APPEND_ENTRIES_REQUEST,
             MessageKind.INSTALL_SNAPSHOT_REQUEST,
             MessageKind.STATUS_RESPONSE,
+            MessageKind.CHANGE_MEMBERSHIP_REQUEST,
         )
     )
     many = tuple(Member(f"n{number}", ("tcp://h:1",) * (number % 3)) for number in range(MAX_MEMBERS))
@@ -252,3 +314,16 @@ def _lists() -> Iterator[Seed]:
     yield _seed(
         f"peers={MAX_MEMBERS}", replace(status, peers=[replace(PEER, node_id=f"n{n}") for n in range(MAX_MEMBERS)])
     )
+    yield _seed(f"members={MAX_MEMBERS}", replace(change, members=list(many)))
+    yield _seed(f"remove={MAX_MEMBERS}", replace(change, remove=[member.id for member in many]))
+    yield _seed("entries=of every kind that is known", replace(batch, entries=[*_entries_of_every_kind()]))
+
+
+def _entries_of_every_kind() -> Iterator[Entry]:
+    log_time_ms, session_id, sequence, first_unanswered = 86_400_000, 46, 3, 2
+    yield Entry(7, EntryKind.NOOP, b"")
+    yield Entry(7, EntryKind.COMMAND, b"set x 1")
+    yield Entry(7, EntryKind.MEMBERSHIP, encode_membership(Membership(MEMBERS, ("n1", "n3"))))
+    yield Entry(7, EntryKind.OPEN_SESSION, log_time_ms.to_bytes(8))
+    numbers = (log_time_ms, session_id, sequence, first_unanswered)
+    yield Entry(7, EntryKind.SESSION_COMMAND, b"".join(number.to_bytes(8) for number in numbers) + b"set x 1")

@@ -78,7 +78,7 @@ def test_the_command_finds_it_by_its_class() -> None:
         ("TimeoutNowResponse(term=256)", "a1 64 7465726d 190100"),
         ("TimeoutNowResponse(term=65536)", "a1 64 7465726d 1a00010000"),
         ("TimeoutNowResponse(term=2**32)", "a1 64 7465726d 1b0000000100000000"),
-        ("ProposeRequest(command=b'\\xff')", "a1 67 636f6d6d616e64 41ff"),
+        ("ProposeResponse(index=1, result=b'\\xff')", "a2 65 696e646578 01 66 726573756c74 41ff"),
     ],
 )
 def test_what_it_writes_is_cbor_as_the_rfc_has_it(message: str, data: str) -> None:

@@ -39,8 +39,8 @@ def test_a_failure_shows_the_line_the_reason_and_the_bytes_and_none_of_our_code(
         [
             "forgetful 9.4 request_vote_request/ordinary is read from its golden bytes, and from what is written of it",
             "pre_vote is False and should be True, in what it wrote itself",
-            'expected: {"term":8,*"pre_vote":true}',
-            'found:    {"term":8,*"pre_vote":false}',
+            'expected: {"term":8,*"pre_vote":true,*}',
+            'found:    {"term":8,*"pre_vote":false,*}',
             "bytes, * in all:",
             "  00000000  7b 22 74 65 72 6d*",
         ]

@@ -12,7 +12,7 @@ from raftsdk_tcp import TcpTransport
 from raftsdk_websocket import WebSocketTransport
 
 from raftsdk.ports import Codec, Credentials, Transport
-from raftsdk.testing.broken import dialer, link, link_calls, link_frames, link_hellos, link_terms, stream
+from raftsdk.testing.broken import dialer, link, link_calls, link_frames, link_groups, link_hellos, link_terms, stream
 from raftsdk.testing.broken.transport import BrokenTransport
 from raftsdk.testing.conformance import links, trial
 from raftsdk.testing.conformance.links import own, stranger
@@ -27,7 +27,16 @@ BY_LISTENING: dict[type[BrokenTransport], str] = {
     link_frames.AnswersNoOtherVersion: "3.3.3 another version in the first frame is refused with version_mismatch",
     link_frames.IgnoresUnknownFlags: "3.5.2 flags that are not allowed close",
     link_frames.RefusesTheReservedByte: "3.6.1 the reserved byte is ignored",
-    link_frames.TakesEveryGroup: "3.7.1 another group than 0 closes",
+    link_frames.TakesEveryGroup: "3.7.1 another group than 0 closes where none was agreed on",
+    link_groups.AnswersFromGroup1: "3.7.2 group 0 is served as it is without groups",
+    link_groups.WantsNoGroupInKeepAlives: "3.7.2 the group of a keep-alive is ignored",
+    link_groups.AnswersFromGroup0: "3.7.3 a response has the group of its request",
+    link_groups.ServesEveryGroup: (
+        "3.7.5 a request for a group that is not served is answered unknown_group, and the connection lives"
+    ),
+    link_groups.JudgesTheBodyFirst: (
+        "3.7.5 the group is judged behind the limit of unanswered requests, and before the decoding"
+    ),
     link_frames.JudgesTheGroupFirst: "3.9.4 the checksum is judged before flags and group, and flags before the group",
     link_frames.AnswersAnotherCall: "3.8.1 a response carries its request's call id, whichever it is",
     link_frames.WantsNoIdInTheHello: "3.8.2 the call id of a hello is ignored",
@@ -167,6 +176,10 @@ BY_DIALING: dict[type[BrokenTransport], str] = {
     ),
     dialer.WaitsForEver: "4.5.2 a listener that does not answer the hello is given up, and dialed again",
     dialer.IgnoresTheChecksum: "3.9.4 a frame that breaks clause 3 closes, for the reason of clause 14",
+    link_groups.TakesEveryGroupsAnswers: "3.7.3 a response of another group than its call's closes, and is no outcome",
+    link_groups.AssumesGroups: (
+        "3.7.4 a request for another group than 0 fails where none was agreed on, and is not sent"
+    ),
     dialer.ForgetsTheAgreedLimit: "3.2.3 a body longer than was agreed closes",
     dialer.SendsMoreThanWasAgreed: "3.2.4 a request longer than was agreed fails, and is not sent",
     dialer.NumbersByTwo: "7.2.1 requests are numbered 1, 2, 3 … on each connection",
@@ -288,7 +301,7 @@ def _classes(module: ModuleType) -> set[type]:
 
 @pytest.mark.parametrize(
     "module",
-    [link, link_frames, link_hellos, link_terms, link_calls, dialer, stream],
+    [link, link_frames, link_groups, link_hellos, link_terms, link_calls, dialer, stream],
     ids=lambda module: str(module.__name__).rpartition(".")[2],
 )
 def test_every_broken_link_is_in_the_list(module: ModuleType) -> None:

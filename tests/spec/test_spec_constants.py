@@ -14,6 +14,7 @@ from raftsdk.config import LinkConfig, RaftConfig
 from raftsdk.core.raft import MAX_TERM_JUMP
 from raftsdk.messages import MESSAGE_TYPES, MessageKind
 from raftsdk.ports import FRAME_HEADER_BYTES
+from raftsdk.runtime import sessions
 from raftsdk.types import Identity
 from raftsdk.wire import frame, server, session
 from raftsdk.wire.frame import Flags, WireKind, encode_frame
@@ -227,8 +228,14 @@ _FIXED = {
     "max_error_chars": messages.MAX_ERROR_CHARS,
     "max_term_jump": MAX_TERM_JUMP,
     "max_call_id": frame.MAX_CALL_ID,
+    "session_timeout_ms": sessions.SESSION_TIMEOUT_MS,
+    "max_sessions": sessions.MAX_SESSIONS,
+    "max_kept_outcomes": sessions.MAX_KEPT_OUTCOMES,
+    "max_kept_bytes": sessions.MAX_KEPT_BYTES,
+    "max_table_bytes": sessions.MAX_TABLE_BYTES,
+    "outcome_overhead_bytes": sessions.OUTCOME_OVERHEAD_BYTES,
 }
-_HOW_THE_ALGORITHM_RUNS = {"pre_vote", "check_quorum"}
+_HOW_THE_ALGORITHM_RUNS = {"pre_vote", "check_quorum", "lease_reads"}
 
 
 def _settings(config: RaftConfig | LinkConfig) -> dict[str, int]:
@@ -254,6 +261,7 @@ def test_the_clause_that_a_limit_cites_speaks_of_it(row: dict[str, str]) -> None
 def test_lists_are_as_long_as_in_the_table() -> None:
     assert [row["at most"] for row in table("8.5").dicts()] == [
         f"{messages.MAX_ENTRIES:,}",
+        f"{messages.MAX_MEMBERS} each",
         f"{messages.MAX_MEMBERS} each",
         f"{messages.MAX_MEMBERS}",
         f"{messages.MAX_ADDRESSES}",

@@ -11,7 +11,7 @@ from raftsdk import plugins
 from raftsdk.config.rules import CODECS
 from raftsdk.messages import AppendEntriesRequest, RequestVoteRequest, RequestVoteResponse
 from raftsdk.ports import FRAME_HEADER_BYTES
-from raftsdk.types import Entry
+from raftsdk.types import Entry, Member, Membership, decode_membership, encode_membership
 from raftsdk.wire.frame import Flags, WireKind, encode_frame
 from raftsdk.wire.hello import HelloAccepted, HelloRefused, decode_answer, decode_hello, encode_hello
 
@@ -63,8 +63,16 @@ def test_the_message_that_is_shown_in_every_codec_is_what_we_write(codec: str) -
     assert data.hex(" ") == plugins.make(CODECS, codec).encode(shown).hex(" ")
 
 
+def test_the_membership_in_an_entry_of_the_specification_is_what_we_write() -> None:
+    membership = Membership((Member("n1", ("tcp://10.0.0.1:7001",)),))
+    text = example("json entry membership").text.encode()
+    assert encode_membership(membership) == text
+    assert decode_membership(text) == membership
+
+
 def test_no_example_is_left_unread() -> None:
-    read = {f"frame {name}" for name in (*_FRAMES, "hello")} | {"json answer accepted", "json answer refused"}
+    read = {f"frame {name}" for name in (*_FRAMES, "hello")}
+    read |= {"json answer accepted", "json answer refused", "json entry membership"}
     left = [found.title for found in spec().examples if found.title not in read]
     assert [title for title in left if not title.startswith(("json vector ", "body "))] == []
 

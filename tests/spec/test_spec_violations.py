@@ -147,7 +147,7 @@ def test_what_is_answered_is_an_error_code() -> None:
     rows = table("14", "seen").dicts()
     answered = {bare(row["reason"]) for row in rows if row["does"] == "answers"}
     assert answered <= set(ErrorCode)
-    assert answered == {"unsupported", "wrong_identity", "overloaded", "bad_request"}
+    assert answered == {"unsupported", "wrong_identity", "overloaded", "unknown_group", "bad_request"}
 
 
 def test_roles_and_states_are_those_of_the_core() -> None:

@@ -148,7 +148,12 @@ def test_a_list_without_a_ceiling_is_noticed_before_anything_is_read() -> None:
 
 GOLDEN: list[tuple[Message, str]] = [
     (StatusRequest(), "0000000001000000 fcffffff00000000"),
-    (ProposeRequest(command=b"\xff\x00"), "0000000003000000 0000000000000100 0100000012000000 ff00000000000000"),
+    (
+        ProposeRequest(command=b"\xff\x00", session_id=46, sequence=3, first_unanswered=2),
+        "0000000006000000 0000000003000100"
+        " 2e00000000000000 0300000000000000 0200000000000000"
+        " 0100000012000000 ff00000000000000",
+    ),
     (
         RequestVoteResponse(term=2**63 - 1, vote_granted=True),
         "0000000003000000 0000000002000000 ffffffffffffff7f 0100000000000000",
@@ -181,7 +186,7 @@ GOLDEN: list[tuple[Message, str]] = [
 
 
 @pytest.mark.parametrize(("honest", "words"), GOLDEN, ids=lambda value: type(value).__name__)
-def test_a_message_is_written_as_these_bytes_for_ever(honest: Message, words: str) -> None:
+def test_a_message_is_written_as_these_bytes(honest: Message, words: str) -> None:
     assert CODEC.encode(honest).hex(" ", 8) == words
     assert CODEC.decode(MESSAGE_KINDS[type(honest)], bytes.fromhex(words)) == honest
 

@@ -101,7 +101,7 @@ def test_no_field_but_a_record_tells_absent_from_zero() -> None:
         for field in message.fields
         if field.has_presence
     ]
-    assert with_presence == ["InstallSnapshotRequest.membership"]
+    assert with_presence == ["InstallSnapshotRequest.membership", "ChangeMembershipResponse.membership"]
 
 
 def test_a_list_without_a_limit_is_an_error_before_anything_is_read() -> None:

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from raftsdk.messages import MessageKind
+from raftsdk.messages import MESSAGE_TYPES, MessageKind
 
 TITLES: Final = {
     "2": "Transports",
@@ -81,6 +81,16 @@ TITLES: Final = {
     "9.14": "StatusRequest",
     "9.15": "StatusResponse",
     "9.16": "Records",
+    "9.17": "ReadIndexRequest",
+    "9.18": "ReadIndexResponse",
+    "9.19": "ChangeMembershipRequest",
+    "9.20": "ChangeMembershipResponse",
+    "9.21": "TransferLeadershipRequest",
+    "9.22": "TransferLeadershipResponse",
+    "9.23": "OpenSessionRequest",
+    "9.24": "OpenSessionResponse",
+    "9.25": "TakeSnapshotRequest",
+    "9.26": "TakeSnapshotResponse",
     "10": "Error codes",
     "10.1": "The table of codes",
     "10.2": "Rules",
@@ -96,6 +106,7 @@ TITLES: Final = {
     "12.2": "Resume",
     "12.3": "Digest",
     "12.4": "Wrong pieces",
+    "12.5": "Of one's own state",
     "13": "Limits",
     "14": "Violations",
     "15": "Evolution",
@@ -105,7 +116,13 @@ TITLES: Final = {
     "16.3": "Hostile bytes",
     "16.4": "Frames",
     "16.5": "Hellos",
+    "17": "Sessions",
+    "17.1": "Entries",
+    "17.2": "What is applied",
+    "17.3": "What a client does",
 }
+
+_BY_TITLE: Final = {title: clause for clause, title in TITLES.items()}
 
 
 def title(clause: str) -> str:
@@ -130,9 +147,9 @@ def section(clause: str) -> str:
 
 
 def clause_of(kind: MessageKind) -> str:
-    """The clause that describes a message: chapter 9 has them in the order of their kinds.
+    """The clause that describes a message: it has the message's name for a title.
 
-    >>> clause_of(MessageKind.ERROR), clause_of(MessageKind.STATUS_RESPONSE)
-    ('9.1', '9.15')
+    >>> clause_of(MessageKind.ERROR), clause_of(MessageKind.STATUS_RESPONSE), clause_of(MessageKind.READ_INDEX_REQUEST)
+    ('9.1', '9.15', '9.17')
     """
-    return f"9.{list(MessageKind).index(kind) + 1}"
+    return _BY_TITLE["Error" if kind is MessageKind.ERROR else MESSAGE_TYPES[kind].__name__]

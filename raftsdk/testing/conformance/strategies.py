@@ -4,6 +4,7 @@ from typing import Any, Final
 
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
+from msgspec.structs import replace
 
 from raftsdk.messages import (
     DIGEST_BYTES,
@@ -11,6 +12,8 @@ from raftsdk.messages import (
     MAX_MEMBERS,
     AppendEntriesRequest,
     AppendEntriesResponse,
+    ChangeMembershipRequest,
+    ChangeMembershipResponse,
     Consistency,
     ErrorCode,
     ErrorResponse,
@@ -18,19 +21,27 @@ from raftsdk.messages import (
     InstallSnapshotResponse,
     Message,
     MessageKind,
+    OpenSessionRequest,
+    OpenSessionResponse,
     PeerStatus,
     ProposeRequest,
     ProposeResponse,
     QueryRequest,
     QueryResponse,
+    ReadIndexRequest,
+    ReadIndexResponse,
     RequestVoteRequest,
     RequestVoteResponse,
     StatusRequest,
     StatusResponse,
+    TakeSnapshotRequest,
+    TakeSnapshotResponse,
     TimeoutNowRequest,
     TimeoutNowResponse,
+    TransferLeadershipRequest,
+    TransferLeadershipResponse,
 )
-from raftsdk.testing.codec_suite import BOUNDARY_INTEGERS
+from raftsdk.testing.codec_samples import BOUNDARY_INTEGERS
 from raftsdk.types import MAX_ID_CHARS, MAX_INTEGER, Entry, Member, Membership, Suffrage
 
 _ALPHANUMERIC: Final = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
@@ -88,21 +99,27 @@ def votes(draw: st.DrawFn) -> RequestVoteRequest:
         last_log_index=draw(numbers(1)) if 0 < last_log_term < term else 0,
         last_log_term=last_log_term if last_log_term < term else 0,
         pre_vote=draw(st.booleans()),
+        leadership_transfer=draw(st.booleans()),
     )
+
+
+def members(at_least: int = 0) -> SearchStrategy[list[Member]]:
+    """Members with ids of their own."""
+    one = st.builds(Member, ids(), addresses().map(tuple), st.sampled_from(Suffrage), numbers())
+    return st.lists(one, min_size=at_least, max_size=_MAX_LISTED, unique_by=lambda member: member.id)
+
+
+def _listed_ids() -> SearchStrategy[list[str]]:
+    return st.lists(ids(), max_size=_MAX_LISTED, unique=True)
 
 
 def memberships() -> SearchStrategy[Membership]:
-    """Members with ids of their own, the first of them a voter, and perhaps an outgoing half."""
-    members = st.builds(Member, ids(), addresses().map(tuple), st.sampled_from(Suffrage))
-    return st.builds(
-        Membership,
-        st.lists(members, min_size=1, max_size=_MAX_LISTED, unique_by=lambda member: member.id).map(_led_by_a_voter),
-        st.lists(ids(), max_size=_MAX_LISTED, unique=True).map(tuple),
-    )
+    """Members, the first of them a voter, and perhaps an outgoing half."""
+    return st.builds(Membership, members(at_least=1).map(_led_by_a_voter), _listed_ids().map(tuple))
 
 
 def _led_by_a_voter(members: list[Member]) -> tuple[Member, ...]:
-    return (Member(members[0].id, members[0].addresses, Suffrage.VOTER), *members[1:])
+    return (replace(members[0], suffrage=Suffrage.VOTER), *members[1:])
 
 
 @st.composite
@@ -137,6 +154,7 @@ def peers() -> SearchStrategy[PeerStatus]:
         connected=st.booleans(),
         codec=texts(),
         transport=texts(),
+        suffrage=texts(),
     )
 
 
@@ -153,6 +171,25 @@ def _statuses() -> SearchStrategy[StatusResponse]:
         commit_index=numbers(),
         applied_index=numbers(),
         peers=st.lists(peers(), max_size=min(_MAX_LISTED, MAX_MEMBERS)),
+        suffrage=texts(),
+        membership_index=numbers(),
+        joint=st.booleans(),
+        first_log_index=numbers(),
+        snapshot_index=numbers(),
+    )
+
+
+@st.composite
+def proposals(draw: st.DrawFn) -> ProposeRequest:
+    """A command of no session, or the next of one."""
+    first_unanswered, sequence = sorted(draw(st.tuples(numbers(1), numbers(1))))
+    if draw(st.booleans()):
+        return ProposeRequest(command=draw(payloads()))
+    return ProposeRequest(
+        command=draw(payloads()),
+        session_id=draw(numbers(1)),
+        sequence=sequence,
+        first_unanswered=draw(st.sampled_from((0, first_unanswered))),
     )
 
 
@@ -181,12 +218,28 @@ MESSAGES: Final[dict[MessageKind, SearchStrategy[Any]]] = {
     ),
     MessageKind.TIMEOUT_NOW_REQUEST: st.builds(TimeoutNowRequest, term=numbers(1), leader_id=ids()),
     MessageKind.TIMEOUT_NOW_RESPONSE: st.builds(TimeoutNowResponse, term=numbers()),
-    MessageKind.PROPOSE_REQUEST: st.builds(ProposeRequest, command=payloads()),
+    MessageKind.READ_INDEX_REQUEST: st.builds(ReadIndexRequest, term=numbers(1), node_id=ids()),
+    MessageKind.READ_INDEX_RESPONSE: st.builds(ReadIndexResponse, term=numbers(), read_index=numbers()),
+    MessageKind.PROPOSE_REQUEST: proposals(),
     MessageKind.PROPOSE_RESPONSE: st.builds(ProposeResponse, index=numbers(), result=payloads()),
-    MessageKind.QUERY_REQUEST: st.builds(QueryRequest, query=payloads(), consistency=st.sampled_from(Consistency)),
+    MessageKind.QUERY_REQUEST: st.builds(
+        QueryRequest, query=payloads(), consistency=st.sampled_from(Consistency), max_staleness_ms=numbers()
+    ),
     MessageKind.QUERY_RESPONSE: st.builds(QueryResponse, applied_index=numbers(), result=payloads()),
     MessageKind.STATUS_REQUEST: st.just(StatusRequest()),
     MessageKind.STATUS_RESPONSE: _statuses(),
+    MessageKind.CHANGE_MEMBERSHIP_REQUEST: st.builds(ChangeMembershipRequest, members=members(), remove=_listed_ids()),
+    MessageKind.CHANGE_MEMBERSHIP_RESPONSE: st.builds(
+        ChangeMembershipResponse, index=numbers(), membership=memberships()
+    ),
+    MessageKind.TRANSFER_LEADERSHIP_REQUEST: st.builds(TransferLeadershipRequest, target=st.just("") | ids()),
+    MessageKind.TRANSFER_LEADERSHIP_RESPONSE: st.builds(TransferLeadershipResponse, leader_id=ids(), term=numbers()),
+    MessageKind.OPEN_SESSION_REQUEST: st.just(OpenSessionRequest()),
+    MessageKind.OPEN_SESSION_RESPONSE: st.builds(OpenSessionResponse, session_id=numbers(1)),
+    MessageKind.TAKE_SNAPSHOT_REQUEST: st.just(TakeSnapshotRequest()),
+    MessageKind.TAKE_SNAPSHOT_RESPONSE: st.builds(
+        TakeSnapshotResponse, last_included_index=numbers(1), total_bytes=numbers()
+    ),
 }
 """Messages of each kind."""
 

@@ -13,17 +13,27 @@ from raftsdk.messages import (
     MAX_TEXT_BYTES,
     AppendEntriesRequest,
     AppendEntriesResponse,
+    ChangeMembershipRequest,
+    ChangeMembershipResponse,
     ErrorResponse,
     InstallSnapshotRequest,
     InstallSnapshotResponse,
     Message,
+    OpenSessionResponse,
+    ProposeRequest,
     ProposeResponse,
+    QueryRequest,
     QueryResponse,
+    ReadIndexRequest,
+    ReadIndexResponse,
     RequestVoteRequest,
     RequestVoteResponse,
     StatusResponse,
+    TakeSnapshotResponse,
     TimeoutNowRequest,
     TimeoutNowResponse,
+    TransferLeadershipRequest,
+    TransferLeadershipResponse,
 )
 from raftsdk.types import MAX_ID_CHARS, MAX_INTEGER, Entry, Member, Membership
 from seeds.messages import MEMBERS, ORDINARY, PEER
@@ -67,6 +77,9 @@ def messages() -> Iterator[Dishonest]:
     yield from _entries(batch)
     yield from _snapshots(piece)
     yield from _lists(batch, piece, status, error)
+    yield from _sessions()
+    yield from _memberships(piece)
+    yield from _reads_and_leaders(status)
 
 
 def _terms(batch: Message, vote: Message, piece: Message) -> Iterator[Dishonest]:
@@ -184,3 +197,85 @@ def _lists(batch: Message, piece: Message, status: Message, error: Message) -> I
         ("addresses of the leader", replace(error, leader_addresses=[*addresses]), MAX_ADDRESSES),
     ):
         yield Dishonest(f"{limit + 1:,} {name}", clause, message, f"at most {limit:,} are allowed")
+
+
+def _sessions() -> Iterator[Dishonest]:
+    clause = "9.10"
+    command = ProposeRequest(command=b"x", session_id=46, sequence=3, first_unanswered=2)
+    both = "a command of a session has a sequence, and no other has"
+    yield Dishonest("a sequence without a session", clause, replace(command, session_id=0), both)
+    yield Dishonest("a session without a sequence", clause, replace(command, sequence=0, first_unanswered=0), both)
+    later = "this very command is not answered yet"
+    yield Dishonest("first_unanswered beyond the sequence", clause, replace(command, first_unanswered=4), later)
+    yield Dishonest(
+        "first_unanswered without a session", clause, ProposeRequest(command=b"x", first_unanswered=1), later
+    )
+    why = "an integer is at most 2^63-1"
+    for name, number in _TOO_LARGE.items():
+        yield Dishonest(f"session_id {name}", "8.1", replace(command, session_id=number), why)
+        yield Dishonest(f"sequence {name}", "8.1", replace(command, sequence=number), why)
+        yield Dishonest(f"session_id {name}", "8.1", OpenSessionResponse(session_id=number), why)
+    yield Dishonest("session_id 0", "9.24", OpenSessionResponse(session_id=0), "0 is no session")
+
+
+def _memberships(piece: Message) -> Iterator[Dishonest]:
+    """Wherever members are told of: in a snapshot, in a change that is asked for, and in its answer."""
+    why = "an integer is at most 2^63-1"
+    for name, number in _TOO_LARGE.items():
+        members = (Member("n1", (), incarnation=number),)
+        yield Dishonest(f"an incarnation of {name}", "9.16", replace(piece, membership=Membership(members)), why)
+        yield Dishonest(f"an incarnation of {name}", "9.16", ChangeMembershipRequest(members=[*members]), why)
+        answer = ChangeMembershipResponse(index=1, membership=Membership(members))
+        yield Dishonest(f"an incarnation of {name}", "9.16", answer, why)
+        yield Dishonest(
+            f"index {name}", "8.1", ChangeMembershipResponse(index=number, membership=Membership(MEMBERS)), why
+        )
+    many = [Member(f"n{number}") for number in range(MAX_MEMBERS + 1)]
+    addresses = ("",) * (MAX_ADDRESSES + 1)
+    twice, limit = "no id is listed twice", f"at most {MAX_MEMBERS} are allowed"
+    for name, clause, change, wrong in (
+        ("a member twice", "9.19", ChangeMembershipRequest(members=[MEMBERS[0], MEMBERS[0]]), twice),
+        ("an id to remove twice", "9.19", ChangeMembershipRequest(remove=["n1", "n1"]), twice),
+        ("a member without an id", "6.1", ChangeMembershipRequest(members=[Member("")]), "that is no id"),
+        ("a path to remove", "6.1", ChangeMembershipRequest(remove=["../n1"]), "that is no id"),
+        (f"{MAX_MEMBERS + 1} members", "8.5", ChangeMembershipRequest(members=many), limit),
+        (f"{MAX_MEMBERS + 1} ids to remove", "8.5", ChangeMembershipRequest(remove=[m.id for m in many]), limit),
+        (
+            f"{MAX_ADDRESSES + 1} addresses of a member",
+            "8.5",
+            ChangeMembershipRequest(members=[Member("n1", addresses)]),
+            f"at most {MAX_ADDRESSES} are allowed",
+        ),
+        (
+            "64 KiB and a byte of text",
+            "8.3",
+            ChangeMembershipRequest(members=[Member("n1", ("x" * MAX_TEXT_BYTES,))]),
+            "texts may come to 65,536 bytes",
+        ),
+        (
+            "no voter",
+            "9.20",
+            ChangeMembershipResponse(index=1, membership=Membership((MEMBERS[1],))),
+            "somebody has to decide",
+        ),
+        ("no member", "9.20", ChangeMembershipResponse(index=1, membership=Membership(())), "somebody has to decide"),
+    ):
+        yield Dishonest(name, clause, change, wrong)
+
+
+def _reads_and_leaders(status: Message) -> Iterator[Dishonest]:
+    yield Dishonest("term 0", "9.17", ReadIndexRequest(term=0, node_id="n1"), "no leader has term 0")
+    not_an_id = "an id is 1 to 128 letters, digits, '.', '_' and '-', the first a letter or digit"
+    yield Dishonest("node_id: empty", "6.1", ReadIndexRequest(term=1, node_id=""), not_an_id)
+    yield Dishonest("target: a path", "6.1", TransferLeadershipRequest(target="../n1"), not_an_id)
+    yield Dishonest("leader_id: empty", "6.1", TransferLeadershipResponse(leader_id="", term=8), not_an_id)
+    why = "an integer is at most 2^63-1"
+    for name, number in _TOO_LARGE.items():
+        yield Dishonest(f"read_index {name}", "8.1", ReadIndexResponse(term=1, read_index=number), why)
+        yield Dishonest(f"max_staleness_ms {name}", "8.1", QueryRequest(query=b"", max_staleness_ms=number), why)
+        yield Dishonest(f"snapshot_index {name}", "8.1", replace(status, snapshot_index=number), why)
+        yield Dishonest(f"term {name}", "8.1", TransferLeadershipResponse(leader_id="n1", term=number), why)
+        taken = TakeSnapshotResponse(last_included_index=1, total_bytes=number)
+        yield Dishonest(f"total_bytes {name}", "8.1", taken, why)
+    nothing = TakeSnapshotResponse(last_included_index=0, total_bytes=0)
+    yield Dishonest("last_included_index 0", "9.26", nothing, "a snapshot holds something")

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from raftsdk.messages import MAX_ADDRESSES
-from seeds.hostile.seed import APPEND, APPENDED, ERROR, PROPOSE, QUERY, SNAPSHOT, VOTE, VOTED, Seed, filled
+from seeds.hostile.seed import APPEND, APPENDED, CHANGE, ERROR, PROPOSE, QUERY, SNAPSHOT, VOTE, VOTED, Seed, filled
 
 _INTEGERS: Final = {
     "NaN": "JSON has no such number",
@@ -121,6 +121,16 @@ def _names() -> Iterator[Seed]:
         "the entries twice": '{"term":7,"kind":1,"data":""}],"entries":[',
     }.items():
         yield Seed(name, "8.8", APPEND, f'{{"term":7,"leader_id":"n1","entries":[{entries}]}}'.encode(), why)
+    for name, text in {
+        "a command twice, and a field less": '{"command":"eA==","command":"eQ==","session_id":0,"sequence":0}',
+        "a command twice, and a name that ends like a field": (
+            '{"command":"eA==","command":"eQ==","session_id":0,"sequence":0,"a\\"first_unanswered":0}'
+        ),
+        "a sequence twice": '{"command":"eA==","session_id":1,"sequence":1,"sequence":2}',
+    }.items():
+        yield Seed(name, "8.8", PROPOSE, text.encode(), why)
+    member = '{"members":[{"id":"n1","incarnation":1,"incarnation":2}]}'
+    yield Seed("a member's incarnation twice", "8.8", CHANGE, member.encode(), why)
 
 
 def _documents() -> Iterator[Seed]:

@@ -7,6 +7,7 @@ from raftsdk.messages import MAX_ADDRESSES
 from seeds.hostile.seed import (
     APPEND,
     APPENDED,
+    CHANGE,
     ERROR,
     MIB,
     PROPOSE,
@@ -121,6 +122,10 @@ def _names() -> Iterator[Seed]:
     # Its payload looks like the field that is there twice.
     command = b"\x82\xa7command\xc4\x0a\xa7command\xc4\x00\xa7command\xc4\x00"
     yield Seed("a command twice", "8.8", PROPOSE, command, why)
+    session = b"\x83\xa7command\xc4\x00\xaasession_id\x01\xa8sequence\x01"
+    yield Seed("a sequence twice", "8.8", PROPOSE, b"\x84" + session[1:] + b"\xa8sequence\x02", why)
+    member = b"\x83\xa2id\xa2n1\xabincarnation\x01\xabincarnation\x02"
+    yield Seed("a member's incarnation twice", "8.8", CHANGE, b"\x81\xa7members\x91" + member, why)
     peer = b"\x83\xa7node_id\xa2n2\xa5state\xa0\xa7node_id\xa2n2"
     yield Seed("a peer's node_id twice", "8.8", STATUS, b"\x82\xa7node_id\xa2n1\xa5peers\x91" + peer, why)
     for name, data in {

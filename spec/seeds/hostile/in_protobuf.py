@@ -4,7 +4,20 @@ from collections.abc import Iterator
 from typing import Final
 
 from raftsdk.messages import MAX_ADDRESSES
-from seeds.hostile.seed import APPEND, APPENDED, ERROR, PROPOSE, QUERY, SNAPSHOT, VOTE, VOTED, Parts, Seed
+from seeds.hostile.seed import (
+    APPEND,
+    APPENDED,
+    ERROR,
+    OPEN_SESSION,
+    PROPOSE,
+    QUERY,
+    SNAPSHOT,
+    TAKE_SNAPSHOT,
+    VOTE,
+    VOTED,
+    Parts,
+    Seed,
+)
 from seeds.protobuf import END_OF_GROUP, FIXED_32, FIXED_64, GROUP, LENGTH, VARINT, field, tag, varint
 
 _MIB: Final = 1024 * 1024
@@ -54,6 +67,8 @@ def _fields() -> Iterator[Seed]:
         ("64 bytes of all ones", b"\xff" * 64, "no tag"),
     ):
         yield Seed(name, "11.4", APPENDED, data, why)
+    for kind in (OPEN_SESSION, TAKE_SNAPSHOT):
+        yield Seed(f"64 zero bytes, as {kind.name.lower()}", "11.4", kind, bytes(64), "field number 0")
 
 
 def _lengths() -> Iterator[Seed]:

@@ -40,6 +40,7 @@ struct RequestVoteRequest {
   lastLogIndex @2 :UInt64;
   lastLogTerm @3 :UInt64;
   preVote @4 :Bool;
+  leadershipTransfer @5 :Bool;
 }
 
 struct RequestVoteResponse {
@@ -68,6 +69,7 @@ struct Member {
   id @0 :Text;
   addresses @1 :List(Text);
   suffrage @2 :Text;
+  incarnation @3 :UInt64;
 }
 
 struct InstallSnapshotResponse {
@@ -85,10 +87,23 @@ struct TimeoutNowResponse {
   term @0 :UInt64;
 }
 
+struct ReadIndexRequest {
+  term @0 :UInt64;
+  nodeId @1 :Text;
+}
+
+struct ReadIndexResponse {
+  term @0 :UInt64;
+  readIndex @1 :UInt64;
+}
+
 # -- client plane
 
 struct ProposeRequest {
   command @0 :Data;
+  sessionId @1 :UInt64;
+  sequence @2 :UInt64;
+  firstUnanswered @3 :UInt64;
 }
 
 struct ProposeResponse {
@@ -99,6 +114,7 @@ struct ProposeResponse {
 struct QueryRequest {
   query @0 :Data;
   consistency @1 :Text;
+  maxStalenessMs @2 :UInt64;
 }
 
 struct QueryResponse {
@@ -120,6 +136,11 @@ struct StatusResponse {
   commitIndex @7 :UInt64;
   appliedIndex @8 :UInt64;
   peers @9 :List(PeerStatus);
+  suffrage @10 :Text;
+  membershipIndex @11 :UInt64;
+  joint @12 :Bool;
+  firstLogIndex @13 :UInt64;
+  snapshotIndex @14 :UInt64;
 }
 
 struct PeerStatus {
@@ -132,6 +153,41 @@ struct PeerStatus {
   connected @6 :Bool;
   codec @7 :Text;
   transport @8 :Text;
+  suffrage @9 :Text;
+}
+
+struct ChangeMembershipRequest {
+  members @0 :List(Member);
+  remove @1 :List(Text);
+}
+
+struct ChangeMembershipResponse {
+  index @0 :UInt64;
+  membership @1 :Membership;
+}
+
+struct TransferLeadershipRequest {
+  target @0 :Text;
+}
+
+struct TransferLeadershipResponse {
+  leaderId @0 :Text;
+  term @1 :UInt64;
+}
+
+struct OpenSessionRequest {
+}
+
+struct OpenSessionResponse {
+  sessionId @0 :UInt64;
+}
+
+struct TakeSnapshotRequest {
+}
+
+struct TakeSnapshotResponse {
+  lastIncludedIndex @0 :UInt64;
+  totalBytes @1 :UInt64;
 }
 
 struct ErrorResponse {

@@ -6,7 +6,7 @@ from typing import Final
 from raftsdk.messages import MAX_TEXT_BYTES
 
 MAX_TEXTS: Final = 10_300
-"""How many texts, names included, a message with lists of texts may hold; an honest one has 2,067 at the most."""
+"""How many texts, names included, a message with lists of texts may hold; an honest one has 2,204 at the most."""
 
 MAX_UNKNOWN_OBJECTS: Final = 4_096
 """How many objects a message may hold beyond its entries, members or peers when a field is absent."""

@@ -5,8 +5,12 @@ import json
 import re
 from typing import Final
 
+import msgspec
+
 from raftsdk.messages import (
     AppendEntriesRequest,
+    ChangeMembershipRequest,
+    ChangeMembershipResponse,
     InstallSnapshotRequest,
     Message,
     ProposeRequest,
@@ -22,15 +26,24 @@ It bounds what unknown fields may cost; a newer peer adds a handful."""
 
 MAX_NAME_BYTES: Final = 1_024
 
-# Colons in a message of these types that names each field once: none has a default, and no checked value holds a colon.
-# An AppendEntriesRequest has three more for each entry.
+# Colons in a message of these types that names each field once: no checked value holds a colon. An AppendEntriesRequest
+# has three more for each entry.
 _COLONS: dict[type[Message], int] = {
     AppendEntriesRequest: 6,
-    ProposeRequest: 1,
+    ProposeRequest: 4,
     ProposeResponse: 2,
     QueryResponse: 2,
 }
 _COLONS_PER_ENTRY: Final = 3
+
+# Names that the typed decoder does not miss. Where each is found, each has a colon of its own, as every required field
+# has: when there are no more colons than fields, none is left for a second one.
+_WITH_DEFAULTS: dict[type[Message], tuple[bytes, ...]] = {
+    message_type: tuple(
+        f'"{field.name}":'.encode() for field in msgspec.structs.fields(message_type) if not field.required
+    )
+    for message_type in _COLONS
+}
 
 _LONGEST_COMPARED_BYTES: Final = 65_536
 
@@ -53,6 +66,9 @@ def are_each_there_once(message: Message, text: bytes) -> bool:
         return len(text) <= _LONGEST_COMPARED_BYTES and text == encode(message)
     if isinstance(message, AppendEntriesRequest):
         colons += _COLONS_PER_ENTRY * len(message.entries)
+    for name in _WITH_DEFAULTS[type(message)]:  # a loop takes half the time of `all`
+        if name not in text:
+            return False
     # Not text.count(b":"): before Python 3.13 it looks at every byte by itself, four times slower on 16 KiB of base64.
     return len(text) - len(text.replace(b":", b"")) == colons
 
@@ -97,12 +113,14 @@ def _refuse_what_is_no_utf8(text: bytes) -> None:
 
 
 def _tokens_of_items(message: Message) -> int:
-    """A generous count for the message's lists: an entry has 5 of them, a peer 11 and its addresses."""
+    """A generous count for the message's lists: an entry has 5 of them, a peer 12 and its addresses, a member less."""
     match message:
         case AppendEntriesRequest():
             return 5 * len(message.entries)
         case StatusResponse():
             return 32 * len(message.peers)
-        case InstallSnapshotRequest():
+        case InstallSnapshotRequest() | ChangeMembershipResponse():
             return 32 * len(message.membership.members)
+        case ChangeMembershipRequest():
+            return 32 * len(message.members)
     return 0

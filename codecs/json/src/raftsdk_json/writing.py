@@ -5,7 +5,15 @@ from typing import Any, Final
 import msgspec
 from msgspec.inspect import IntType, type_info
 
-from raftsdk.messages import MESSAGE_TYPES, AppendEntriesRequest, Message, StatusResponse
+from raftsdk.messages import (
+    MESSAGE_TYPES,
+    AppendEntriesRequest,
+    ChangeMembershipRequest,
+    ChangeMembershipResponse,
+    InstallSnapshotRequest,
+    Message,
+    StatusResponse,
+)
 
 MAX_EXACT_INTEGER: Final = 2**53 - 1
 """Integers above this leave as text: JavaScript, `jq` and every reader of doubles would round them."""
@@ -18,6 +26,10 @@ _INTEGER_FIELDS: dict[type[Message], tuple[str, ...]] = {
     )
     for message_type in MESSAGE_TYPES.values()
 }
+
+
+_IN_NO_HURRY: frozenset[type[Message]] = frozenset((StatusResponse, ChangeMembershipRequest, ChangeMembershipResponse))
+"""Peers and members have integers too. These are asked for by people, so theirs are not looked at."""
 
 
 def encode(message: Message) -> bytes:
@@ -35,14 +47,16 @@ def _numbers_suffice(message: Message) -> bool:
         for entry in message.entries:  # a loop takes half the time of `max` or `all`
             if entry.kind > MAX_EXACT_INTEGER:  # only the kinds: no entry's term exceeds the message's
                 return False
-    return not isinstance(message, StatusResponse)  # its peers have integers too; asked for by people, so in no hurry
+    elif isinstance(message, InstallSnapshotRequest):
+        return all(member.incarnation <= MAX_EXACT_INTEGER for member in message.membership.members)
+    return type(message) not in _IN_NO_HURRY
 
 
 def _large_integers_as_text(value: Any) -> Any:
     match value:
         case dict():
             return {name: _large_integers_as_text(item) for name, item in value.items()}
-        case list():
+        case list() | tuple():
             return [_large_integers_as_text(item) for item in value]
         case int() if value > MAX_EXACT_INTEGER:
             return str(value)

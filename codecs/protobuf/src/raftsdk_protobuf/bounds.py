@@ -17,7 +17,7 @@ from raftsdk.types import MAX_ID_CHARS
 
 MAX_FIELDS: Final = 8_192
 """How many fields a message may have, known or not, those of its peers and members included. An honest one has up to
-1,610: 64 peers with 16 addresses each. With 64 unknown fields in every record it has 5,770."""
+1,678: 64 peers with 16 addresses each. With 64 unknown fields in every record it has 5,838."""
 
 MAX_BATCH_FIELDS: Final = MAX_ENTRIES + MAX_FIELDS
 """How many an AppendEntriesRequest may have, those of its entries not included."""

@@ -13,7 +13,6 @@ from raftsdk.messages import (
     AppendEntriesRequest,
     Message,
     MessageKind,
-    StatusRequest,
     TimeoutNowResponse,
     check,
 )
@@ -36,7 +35,7 @@ class _Steps(NamedTuple):
 def _steps(message_type: type[Message]) -> _Steps:
     # In a message without fields the library takes a field numbered 0 for an unknown one: 64 zero bytes would ask for a
     # status. In any other it refuses that, and of the one that stands in here nothing is read.
-    generated = _GENERATED[TimeoutNowResponse if message_type is StatusRequest else message_type]
+    generated = _GENERATED[message_type if message_type.__struct_fields__ else TimeoutNowResponse]
     if message_type is AppendEntriesRequest:
         return _Steps(check_batch, generated.FromString, read_batch)
     check_bounds = partial(check_records, message_type.__name__, layout_of(generated.DESCRIPTOR))

@@ -17,14 +17,16 @@ class Entry(_message.Message):
     def __init__(self, term: _Optional[int] = ..., kind: _Optional[int] = ..., data: _Optional[bytes] = ...) -> None: ...
 
 class Member(_message.Message):
-    __slots__ = ("id", "addresses", "suffrage")
+    __slots__ = ("id", "addresses", "suffrage", "incarnation")
     ID_FIELD_NUMBER: _ClassVar[int]
     ADDRESSES_FIELD_NUMBER: _ClassVar[int]
     SUFFRAGE_FIELD_NUMBER: _ClassVar[int]
+    INCARNATION_FIELD_NUMBER: _ClassVar[int]
     id: str
     addresses: _containers.RepeatedScalarFieldContainer[str]
     suffrage: str
-    def __init__(self, id: _Optional[str] = ..., addresses: _Optional[_Iterable[str]] = ..., suffrage: _Optional[str] = ...) -> None: ...
+    incarnation: int
+    def __init__(self, id: _Optional[str] = ..., addresses: _Optional[_Iterable[str]] = ..., suffrage: _Optional[str] = ..., incarnation: _Optional[int] = ...) -> None: ...
 
 class Membership(_message.Message):
     __slots__ = ("members", "outgoing")
@@ -35,7 +37,7 @@ class Membership(_message.Message):
     def __init__(self, members: _Optional[_Iterable[_Union[Member, _Mapping]]] = ..., outgoing: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class PeerStatus(_message.Message):
-    __slots__ = ("node_id", "addresses", "state", "match_index", "next_index", "outstanding_calls", "connected", "codec", "transport")
+    __slots__ = ("node_id", "addresses", "state", "match_index", "next_index", "outstanding_calls", "connected", "codec", "transport", "suffrage")
     NODE_ID_FIELD_NUMBER: _ClassVar[int]
     ADDRESSES_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
@@ -45,6 +47,7 @@ class PeerStatus(_message.Message):
     CONNECTED_FIELD_NUMBER: _ClassVar[int]
     CODEC_FIELD_NUMBER: _ClassVar[int]
     TRANSPORT_FIELD_NUMBER: _ClassVar[int]
+    SUFFRAGE_FIELD_NUMBER: _ClassVar[int]
     node_id: str
     addresses: _containers.RepeatedScalarFieldContainer[str]
     state: str
@@ -54,7 +57,8 @@ class PeerStatus(_message.Message):
     connected: bool
     codec: str
     transport: str
-    def __init__(self, node_id: _Optional[str] = ..., addresses: _Optional[_Iterable[str]] = ..., state: _Optional[str] = ..., match_index: _Optional[int] = ..., next_index: _Optional[int] = ..., outstanding_calls: _Optional[int] = ..., connected: _Optional[bool] = ..., codec: _Optional[str] = ..., transport: _Optional[str] = ...) -> None: ...
+    suffrage: str
+    def __init__(self, node_id: _Optional[str] = ..., addresses: _Optional[_Iterable[str]] = ..., state: _Optional[str] = ..., match_index: _Optional[int] = ..., next_index: _Optional[int] = ..., outstanding_calls: _Optional[int] = ..., connected: _Optional[bool] = ..., codec: _Optional[str] = ..., transport: _Optional[str] = ..., suffrage: _Optional[str] = ...) -> None: ...
 
 class ErrorResponse(_message.Message):
     __slots__ = ("code", "message", "leader_id", "leader_addresses", "retry_after_ms")
@@ -99,18 +103,20 @@ class AppendEntriesResponse(_message.Message):
     def __init__(self, term: _Optional[int] = ..., success: _Optional[bool] = ..., conflict_index: _Optional[int] = ..., conflict_term: _Optional[int] = ...) -> None: ...
 
 class RequestVoteRequest(_message.Message):
-    __slots__ = ("term", "candidate_id", "last_log_index", "last_log_term", "pre_vote")
+    __slots__ = ("term", "candidate_id", "last_log_index", "last_log_term", "pre_vote", "leadership_transfer")
     TERM_FIELD_NUMBER: _ClassVar[int]
     CANDIDATE_ID_FIELD_NUMBER: _ClassVar[int]
     LAST_LOG_INDEX_FIELD_NUMBER: _ClassVar[int]
     LAST_LOG_TERM_FIELD_NUMBER: _ClassVar[int]
     PRE_VOTE_FIELD_NUMBER: _ClassVar[int]
+    LEADERSHIP_TRANSFER_FIELD_NUMBER: _ClassVar[int]
     term: int
     candidate_id: str
     last_log_index: int
     last_log_term: int
     pre_vote: bool
-    def __init__(self, term: _Optional[int] = ..., candidate_id: _Optional[str] = ..., last_log_index: _Optional[int] = ..., last_log_term: _Optional[int] = ..., pre_vote: _Optional[bool] = ...) -> None: ...
+    leadership_transfer: bool
+    def __init__(self, term: _Optional[int] = ..., candidate_id: _Optional[str] = ..., last_log_index: _Optional[int] = ..., last_log_term: _Optional[int] = ..., pre_vote: _Optional[bool] = ..., leadership_transfer: _Optional[bool] = ...) -> None: ...
 
 class RequestVoteResponse(_message.Message):
     __slots__ = ("term", "vote_granted")
@@ -166,11 +172,33 @@ class TimeoutNowResponse(_message.Message):
     term: int
     def __init__(self, term: _Optional[int] = ...) -> None: ...
 
+class ReadIndexRequest(_message.Message):
+    __slots__ = ("term", "node_id")
+    TERM_FIELD_NUMBER: _ClassVar[int]
+    NODE_ID_FIELD_NUMBER: _ClassVar[int]
+    term: int
+    node_id: str
+    def __init__(self, term: _Optional[int] = ..., node_id: _Optional[str] = ...) -> None: ...
+
+class ReadIndexResponse(_message.Message):
+    __slots__ = ("term", "read_index")
+    TERM_FIELD_NUMBER: _ClassVar[int]
+    READ_INDEX_FIELD_NUMBER: _ClassVar[int]
+    term: int
+    read_index: int
+    def __init__(self, term: _Optional[int] = ..., read_index: _Optional[int] = ...) -> None: ...
+
 class ProposeRequest(_message.Message):
-    __slots__ = ("command",)
+    __slots__ = ("command", "session_id", "sequence", "first_unanswered")
     COMMAND_FIELD_NUMBER: _ClassVar[int]
+    SESSION_ID_FIELD_NUMBER: _ClassVar[int]
+    SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    FIRST_UNANSWERED_FIELD_NUMBER: _ClassVar[int]
     command: bytes
-    def __init__(self, command: _Optional[bytes] = ...) -> None: ...
+    session_id: int
+    sequence: int
+    first_unanswered: int
+    def __init__(self, command: _Optional[bytes] = ..., session_id: _Optional[int] = ..., sequence: _Optional[int] = ..., first_unanswered: _Optional[int] = ...) -> None: ...
 
 class ProposeResponse(_message.Message):
     __slots__ = ("index", "result")
@@ -181,12 +209,14 @@ class ProposeResponse(_message.Message):
     def __init__(self, index: _Optional[int] = ..., result: _Optional[bytes] = ...) -> None: ...
 
 class QueryRequest(_message.Message):
-    __slots__ = ("query", "consistency")
+    __slots__ = ("query", "consistency", "max_staleness_ms")
     QUERY_FIELD_NUMBER: _ClassVar[int]
     CONSISTENCY_FIELD_NUMBER: _ClassVar[int]
+    MAX_STALENESS_MS_FIELD_NUMBER: _ClassVar[int]
     query: bytes
     consistency: str
-    def __init__(self, query: _Optional[bytes] = ..., consistency: _Optional[str] = ...) -> None: ...
+    max_staleness_ms: int
+    def __init__(self, query: _Optional[bytes] = ..., consistency: _Optional[str] = ..., max_staleness_ms: _Optional[int] = ...) -> None: ...
 
 class QueryResponse(_message.Message):
     __slots__ = ("applied_index", "result")
@@ -201,7 +231,7 @@ class StatusRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class StatusResponse(_message.Message):
-    __slots__ = ("node_id", "cluster_id", "role", "term", "leader_id", "last_log_index", "durable_index", "commit_index", "applied_index", "peers")
+    __slots__ = ("node_id", "cluster_id", "role", "term", "leader_id", "last_log_index", "durable_index", "commit_index", "applied_index", "peers", "suffrage", "membership_index", "joint", "first_log_index", "snapshot_index")
     NODE_ID_FIELD_NUMBER: _ClassVar[int]
     CLUSTER_ID_FIELD_NUMBER: _ClassVar[int]
     ROLE_FIELD_NUMBER: _ClassVar[int]
@@ -212,6 +242,11 @@ class StatusResponse(_message.Message):
     COMMIT_INDEX_FIELD_NUMBER: _ClassVar[int]
     APPLIED_INDEX_FIELD_NUMBER: _ClassVar[int]
     PEERS_FIELD_NUMBER: _ClassVar[int]
+    SUFFRAGE_FIELD_NUMBER: _ClassVar[int]
+    MEMBERSHIP_INDEX_FIELD_NUMBER: _ClassVar[int]
+    JOINT_FIELD_NUMBER: _ClassVar[int]
+    FIRST_LOG_INDEX_FIELD_NUMBER: _ClassVar[int]
+    SNAPSHOT_INDEX_FIELD_NUMBER: _ClassVar[int]
     node_id: str
     cluster_id: str
     role: str
@@ -222,4 +257,61 @@ class StatusResponse(_message.Message):
     commit_index: int
     applied_index: int
     peers: _containers.RepeatedCompositeFieldContainer[PeerStatus]
-    def __init__(self, node_id: _Optional[str] = ..., cluster_id: _Optional[str] = ..., role: _Optional[str] = ..., term: _Optional[int] = ..., leader_id: _Optional[str] = ..., last_log_index: _Optional[int] = ..., durable_index: _Optional[int] = ..., commit_index: _Optional[int] = ..., applied_index: _Optional[int] = ..., peers: _Optional[_Iterable[_Union[PeerStatus, _Mapping]]] = ...) -> None: ...
+    suffrage: str
+    membership_index: int
+    joint: bool
+    first_log_index: int
+    snapshot_index: int
+    def __init__(self, node_id: _Optional[str] = ..., cluster_id: _Optional[str] = ..., role: _Optional[str] = ..., term: _Optional[int] = ..., leader_id: _Optional[str] = ..., last_log_index: _Optional[int] = ..., durable_index: _Optional[int] = ..., commit_index: _Optional[int] = ..., applied_index: _Optional[int] = ..., peers: _Optional[_Iterable[_Union[PeerStatus, _Mapping]]] = ..., suffrage: _Optional[str] = ..., membership_index: _Optional[int] = ..., joint: _Optional[bool] = ..., first_log_index: _Optional[int] = ..., snapshot_index: _Optional[int] = ...) -> None: ...
+
+class ChangeMembershipRequest(_message.Message):
+    __slots__ = ("members", "remove")
+    MEMBERS_FIELD_NUMBER: _ClassVar[int]
+    REMOVE_FIELD_NUMBER: _ClassVar[int]
+    members: _containers.RepeatedCompositeFieldContainer[Member]
+    remove: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, members: _Optional[_Iterable[_Union[Member, _Mapping]]] = ..., remove: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class ChangeMembershipResponse(_message.Message):
+    __slots__ = ("index", "membership")
+    INDEX_FIELD_NUMBER: _ClassVar[int]
+    MEMBERSHIP_FIELD_NUMBER: _ClassVar[int]
+    index: int
+    membership: Membership
+    def __init__(self, index: _Optional[int] = ..., membership: _Optional[_Union[Membership, _Mapping]] = ...) -> None: ...
+
+class TransferLeadershipRequest(_message.Message):
+    __slots__ = ("target",)
+    TARGET_FIELD_NUMBER: _ClassVar[int]
+    target: str
+    def __init__(self, target: _Optional[str] = ...) -> None: ...
+
+class TransferLeadershipResponse(_message.Message):
+    __slots__ = ("leader_id", "term")
+    LEADER_ID_FIELD_NUMBER: _ClassVar[int]
+    TERM_FIELD_NUMBER: _ClassVar[int]
+    leader_id: str
+    term: int
+    def __init__(self, leader_id: _Optional[str] = ..., term: _Optional[int] = ...) -> None: ...
+
+class OpenSessionRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class OpenSessionResponse(_message.Message):
+    __slots__ = ("session_id",)
+    SESSION_ID_FIELD_NUMBER: _ClassVar[int]
+    session_id: int
+    def __init__(self, session_id: _Optional[int] = ...) -> None: ...
+
+class TakeSnapshotRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class TakeSnapshotResponse(_message.Message):
+    __slots__ = ("last_included_index", "total_bytes")
+    LAST_INCLUDED_INDEX_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_BYTES_FIELD_NUMBER: _ClassVar[int]
+    last_included_index: int
+    total_bytes: int
+    def __init__(self, last_included_index: _Optional[int] = ..., total_bytes: _Optional[int] = ...) -> None: ...

@@ -14,6 +14,7 @@ import msgspec
 from raftsdk.messages import (
     MESSAGE_KINDS,
     AppendEntriesRequest,
+    ChangeMembershipRequest,
     ErrorResponse,
     InstallSnapshotRequest,
     Message,
@@ -22,7 +23,7 @@ from raftsdk.messages import (
     StatusResponse,
 )
 from raftsdk.ports.codec import Codec
-from raftsdk.testing.codec_suite import sample_messages
+from raftsdk.testing.codec_samples import sample_messages
 from raftsdk.testing.conformance.codecs.contract import COSTS
 from raftsdk.testing.conformance.codecs.costs import MIB, expect_cheap, max_memory_bytes
 from raftsdk.testing.conformance.codecs.growth import Growth
@@ -126,6 +127,12 @@ def _snapshot(members: int, addresses: int) -> Message:
     )
 
 
+def _change(members: int, removed: int) -> Message:
+    return ChangeMembershipRequest(
+        members=[Member(f"n{number}") for number in range(members)], remove=[f"n{number}" for number in range(removed)]
+    )
+
+
 TOO_MUCH: Final[dict[str, Callable[[int], Message]]] = {
     "empty entries": lambda count: _batch(count, b""),
     "entries of two bytes": lambda count: _batch(count, b"ab"),
@@ -134,6 +141,8 @@ TOO_MUCH: Final[dict[str, Callable[[int], Message]]] = {
     "peers": _status,
     "members": lambda count: _snapshot(count, 0),
     "addresses of one member": lambda count: _snapshot(1, count),
+    "members to be": lambda count: _change(count, 0),
+    "members to go": lambda count: _change(0, count),
 }
 """Messages with lists of any length: the smallest things there are, as many as fit into a megabyte."""
 

@@ -13,7 +13,7 @@ import msgspec
 from raftsdk.config.rules import CODECS
 from raftsdk.messages import MESSAGE_KINDS, MessageKind
 from raftsdk.ports.codec import Codec
-from raftsdk.testing.codec_suite import largest_messages, sample_messages
+from raftsdk.testing.codec_samples import largest_messages, sample_messages
 from raftsdk.testing.conformance.codecs.by_megabyte import OF_ANY_KIND, TOO_MUCH, inputs
 from raftsdk.testing.conformance.codecs.costs import decode_or_refuse
 from raftsdk.testing.conformance.codecs.growth import Growth

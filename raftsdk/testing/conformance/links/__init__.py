@@ -3,6 +3,7 @@
     subject        the node under test: a live one by its address, or one of ours (`own`) on the transport under test
     stranger, raw  whoever speaks to it, frame by frame and byte by byte, rightly and wrongly
     frames         clause 3: what a frame is
+    groups         clause 3.7: groups, where both sides have them
     hellos         clause 4: who speaks first, and what
     negotiation    clause 5: what is agreed on
     identity       clause 6: who may say it, and ask what; certificates are in `certificates`, with 2.5
@@ -32,6 +33,7 @@ from raftsdk.testing.conformance.links.certificates import CERTIFICATES
 from raftsdk.testing.conformance.links.dialers import DIALERS
 from raftsdk.testing.conformance.links.dialers_over import OVER_TLS, OVER_WEBSOCKET
 from raftsdk.testing.conformance.links.frames import FRAMES
+from raftsdk.testing.conformance.links.groups import GROUP_DIALERS, GROUPS
 from raftsdk.testing.conformance.links.hellos import HELLOS
 from raftsdk.testing.conformance.links.identity import IDENTITY
 from raftsdk.testing.conformance.links.limits import LIMITS
@@ -90,12 +92,12 @@ def _about_transport(order: Order, name: str, codecs: dict[str, Codec]) -> list[
 def about(name: str, target: LinkTarget) -> list[Trial[Any]]:
     """Every case about one node, or one transport with our own link: as it is, and about calls with one codec each."""
     shared = [
-        case for suite in (FRAMES, HELLOS, NEGOTIATION, IDENTITY, LIMITS) for case in suite.cases
+        case for suite in (FRAMES, GROUPS, HELLOS, NEGOTIATION, IDENTITY, LIMITS) for case in suite.cases
     ] + by_vectors.cases(target)
     shared += CERTIFICATES.cases if over_tls(f"{target.scheme}://") else []
     shared += WEBSOCKET.cases if target.scheme in _WEBSOCKETS else []
     if not target.live:
-        shared += DIALERS.cases
+        shared += DIALERS.cases + GROUP_DIALERS.cases
         shared += OVER_TLS.cases if over_tls(f"{target.scheme}://") else []
         shared += OVER_WEBSOCKET.cases if target.scheme in _WEBSOCKETS else []
     shared.sort(key=lambda case: clauses.order(case.clause))

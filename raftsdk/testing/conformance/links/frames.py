@@ -212,7 +212,7 @@ async def _reserved(target: LinkTarget) -> None:
             await agreed.is_answered(MessageKind.STATUS_RESPONSE, 1)
 
 
-@FRAMES.case("another group than 0 closes", "3.7.1")
+@FRAMES.case("another group than 0 closes where none was agreed on", "3.7.1")
 async def _group(target: LinkTarget) -> None:
     for group in (1, 2**32 - 1):
         await _closes_on(target, "bad_group", f"group {group}", group=group)

@@ -125,6 +125,8 @@ class Stranger:
 
     def __init__(self, connection: Connection) -> None:
         connection.max_frame_bytes = MAX_FRAME_BYTES
+        self.groups = False  #: Whether others than group 0 were agreed on (3.7).
+        self.last_group = 0  #: Of the last frame that came.
         self._connection = connection
         self._received: list[bytes] = []
 
@@ -138,9 +140,11 @@ class Stranger:
         if data is None:
             raise AssertionError(f"the connection ended where {what} was due")
         try:
-            return parse_frame(data)
+            received = parse_frame(data, groups=self.groups)
         except WireError as error:
             raise Mismatch(f"{what} is no sound frame: {error.reason}: {error}", data=data) from None
+        self.last_group = received.group
+        return received
 
     async def say_hello(self, **changes: Any) -> dict[str, Any]:
         """Say hello, and return the answer, accepted or refused."""

@@ -2,7 +2,8 @@
 
 Messages are plain `msgspec` structs, so any serialiser will do; here it is MessagePack, one line each way. gRPC brings
 connections, deadlines and backpressure. What it does not bring is order among calls to one target; nothing is lost
-by that, and the window of outstanding calls is worth less (see the contract of `RaftNetwork`).
+by that, and the window of outstanding calls is worth less (see the contract of `RaftNetwork`). Of what a network may
+lack, this one lacks `set_addresses`: its nodes are where they were said to be at first.
 
 Needs `pip install grpcio`.
 """
@@ -18,17 +19,29 @@ from raftsdk.messages import (
     AppendEntriesRequest,
     AppendEntriesResponse,
     ErrorResponse,
+    InstallSnapshotRequest,
+    InstallSnapshotResponse,
+    ReadIndexRequest,
+    ReadIndexResponse,
     RequestVoteRequest,
     RequestVoteResponse,
+    TimeoutNowRequest,
+    TimeoutNowResponse,
     check,
 )
-from raftsdk.ports import LinkStatus, RaftHandler
+from raftsdk.ports import LinkStatus, RaftHandler, SnapshotSource
 
 SERVICE = "raft.Raft"
 TIMEOUT_S = 1.0
+PIECE_TIMEOUT_S = 5.0  # the node writes a piece down before it answers, and looks the whole over behind the last
+PIECE_BYTES = 256 * 1024
 
-Asked = TypeVar("Asked", AppendEntriesRequest, RequestVoteRequest)
-Answer = TypeVar("Answer", AppendEntriesResponse, RequestVoteResponse)
+Asked = TypeVar(
+    "Asked", AppendEntriesRequest, RequestVoteRequest, InstallSnapshotRequest, TimeoutNowRequest, ReadIndexRequest
+)
+Answer = TypeVar(
+    "Answer", AppendEntriesResponse, RequestVoteResponse, InstallSnapshotResponse, TimeoutNowResponse, ReadIndexResponse
+)
 
 
 class GrpcNetwork:
@@ -47,8 +60,11 @@ class GrpcNetwork:
         self._handler = handler
         self._server = grpc.aio.server()
         methods = {
-            "AppendEntries": self._method(AppendEntriesRequest, AppendEntriesResponse),
-            "RequestVote": self._method(RequestVoteRequest, RequestVoteResponse),
+            "AppendEntries": self._method(AppendEntriesRequest),
+            "RequestVote": self._method(RequestVoteRequest),
+            "InstallSnapshot": self._method(InstallSnapshotRequest),
+            "TimeoutNow": self._method(TimeoutNowRequest),
+            "ReadIndex": self._method(ReadIndexRequest),
         }
         self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, methods),))
         self._server.add_insecure_port(self._address)
@@ -63,6 +79,30 @@ class GrpcNetwork:
         """Send entries, or a heartbeat."""
         return await self._call(target, "AppendEntries", request, AppendEntriesResponse)
 
+    async def install_snapshot(
+        self, target: str, request: InstallSnapshotRequest, source: SnapshotSource
+    ) -> InstallSnapshotResponse:
+        """Bring a whole snapshot, piece by piece, from where `target` says to go on. The core calls again for the rest
+        when one of them is lost.
+        """
+        furthest = -1
+        response = await self._send_piece(target, request, b"", 0)
+        while not response.installed and response.term <= request.term:
+            if response.next_offset <= furthest:
+                raise Unreachable(f"{target} gets no further than {response.next_offset} bytes")
+            furthest = response.next_offset
+            data = await source.read(furthest, PIECE_BYTES)
+            response = await self._send_piece(target, request, data, furthest)
+        return response
+
+    async def timeout_now(self, target: str, request: TimeoutNowRequest) -> TimeoutNowResponse:
+        """Ask `target` to campaign at once."""
+        return await self._call(target, "TimeoutNow", request, TimeoutNowResponse)
+
+    async def read_index(self, target: str, request: ReadIndexRequest) -> ReadIndexResponse:
+        """Ask the leader how far to have applied."""
+        return await self._call(target, "ReadIndex", request, ReadIndexResponse)
+
     def link(self, target: str) -> LinkStatus:
         """What `raftsdk status` shows of the way to `target`."""
         ready = self._channels[target].get_state() is grpc.ChannelConnectivity.READY
@@ -75,20 +115,29 @@ class GrpcNetwork:
         if self._server is not None:
             await self._server.stop(grace=None)
 
-    async def _call(self, target: str, method: str, request: Any, response_type: type[Answer]) -> Answer:
+    async def _send_piece(
+        self, target: str, request: InstallSnapshotRequest, data: bytes, offset: int
+    ) -> InstallSnapshotResponse:
+        piece = msgspec.structs.replace(request, data=data, offset=offset)
+        return await self._call(target, "InstallSnapshot", piece, InstallSnapshotResponse, PIECE_TIMEOUT_S)
+
+    async def _call(
+        self, target: str, method: str, request: Any, response_type: type[Answer], timeout_s: float = TIMEOUT_S
+    ) -> Answer:
         call = self._channels[target].unary_unary(
             f"/{SERVICE}/{method}",
             request_serializer=msgspec.msgpack.encode,
             response_deserializer=msgspec.msgpack.Decoder(response_type).decode,
         )
         try:
-            return cast("Answer", await call(request, timeout=TIMEOUT_S))
+            return cast("Answer", await call(request, timeout=timeout_s))
         except grpc.aio.AioRpcError as error:
             if error.code() is grpc.StatusCode.FAILED_PRECONDITION:
-                raise Refused("refused", str(error.details())) from None
+                code, _, message = str(error.details()).partition(": ")
+                raise Refused(code, message) from None
             raise Unreachable(f"{target}: {error.details()}") from None
 
-    def _method(self, request_type: type[Asked], response_type: type[Any]) -> grpc.RpcMethodHandler:
+    def _method(self, request_type: type[Asked]) -> grpc.RpcMethodHandler:
         async def serve(request: Asked, context: grpc.aio.ServicerContext) -> Any:
             check(request)  # ranges and order, as every codec of ours checks them
             response = await self._handler.handle(request)

@@ -82,7 +82,8 @@ def _show(name: str, seen: Seen, *, as_json: bool) -> None:
         return
     flags = f" {'+'.join(seen.flags)}" if seen.flags else ""
     codec = f" in {seen.codec}" if seen.codec else ""
-    say(f"@{seen.offset} {seen.kind or '?'}{flags} call {seen.call_id}, {seen.body_bytes} bytes{codec}")
+    group = f" group {seen.group}" if seen.group else ""
+    say(f"@{seen.offset} {seen.kind or '?'}{flags}{group} call {seen.call_id}, {seen.body_bytes} bytes{codec}")
     if seen.trouble:
         say(f"    !! {_printable(seen.trouble)}")
     for field, value in (seen.content or {}).items():

@@ -87,8 +87,9 @@ class RaftNetwork(Protocol):
         self, target: NodeId, request: InstallSnapshotRequest, source: SnapshotSource
     ) -> InstallSnapshotResponse:
         """Bring the whole of `source` to `target` (paper §7), in pieces that repeat what `request` says. Not before
-        everything arrived or the target needs no more does this return; it has no deadline, but raises when nothing
-        moves. A later call for the same snapshot goes on where an earlier one ended. Pieces delay no other call.
+        everything arrived or the target needs no more does this return. It has no deadline, but raises when nothing
+        moves; `SnapshotDamaged` when the target found it not to be what its digest says; and what `source` raises. A
+        later call for the same snapshot goes on where an earlier one ended. Pieces delay no other call.
 
         A network without this method leaves followers behind that need a snapshot.
         """

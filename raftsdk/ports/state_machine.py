@@ -20,8 +20,8 @@ class StateMachine(Protocol):
 
     def apply(self, command: bytes, index: LogIndex) -> bytes:
         """Apply one committed command and return its result for the proposer. Called once for each index, ascending;
-        indexes of entries that are not commands are skipped. After a restart it starts again from the first index, on a
-        fresh object.
+        indexes of entries that are not commands are skipped. After a restart it starts again on a fresh object: from
+        the first index, or behind the snapshot that was restored (`SnapshotStateMachine`).
         """
         ...
 

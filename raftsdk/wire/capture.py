@@ -29,6 +29,7 @@ class Seen(Struct, frozen=True, kw_only=True):
     kind: str = ""
     flags: Sequence[str] = ()
     call_id: int = 0
+    group: int = 0
     body_bytes: int = 0
     codec: str = ""  #: In which the body was read; "json" for hellos.
     content: Any = None  #: What the body says, in values that JSON has, and `bytes`.
@@ -85,7 +86,7 @@ def agreed_codec(data: bytes) -> str:
 
 def _seen(offset: int, data: bytes, codecs: Mapping[str, Codec], codec: str) -> Seen:
     try:
-        frame = parse_frame(data)
+        frame = parse_frame(data, groups=True)
         name, content = _content(frame, codecs, codec)
     except WireError as error:
         return Seen(
@@ -103,6 +104,7 @@ def _described(frame: Frame, offset: int, *, codec: str = "", content: Any = Non
         kind=_kind_name(frame.kind),
         flags=[name for flag, name in named.items() if frame.flags & flag],
         call_id=frame.call_id,
+        group=frame.group,
         body_bytes=len(frame.body),
         codec=codec,
         content=content,

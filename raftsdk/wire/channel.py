@@ -12,7 +12,7 @@ from raftsdk.errors import DecodeError, Refused, Unreachable, WireError
 from raftsdk.messages import MESSAGE_KINDS, ErrorCode, MessageKind, Request, Response
 from raftsdk.ports import Codec, Connection
 from raftsdk.wire.frame import ERROR_RESPONSE, MAX_CALL_ID, Flags, Frame, WireKind, encode_frame
-from raftsdk.wire.hello import HelloAccepted
+from raftsdk.wire.hello import GROUPS, HelloAccepted
 from raftsdk.wire.outbox import Outbox
 from raftsdk.wire.reading import read_frames
 
@@ -42,6 +42,7 @@ class _Call(Struct):
     """One request without an outcome."""
 
     response_kind: int
+    group: int
     started_at: float
     future: asyncio.Future[Response]
 
@@ -54,15 +55,25 @@ class Channel:
     peer that lost its power, or a network that lost its mind, would otherwise keep us waiting for as long as TCP does.
     """
 
-    def __init__(self, connection: Connection, answer: HelloAccepted, codec: Codec, bodies: Bodies, config: LinkConfig):
+    def __init__(
+        self,
+        connection: Connection,
+        answer: HelloAccepted,
+        codec: Codec,
+        bodies: Bodies,
+        config: LinkConfig,
+        call_timeout_ms: int,
+    ) -> None:
         connection.max_frame_bytes = answer.max_frame_bytes
         self.codec = codec
+        self.max_body_bytes = answer.max_frame_bytes
         self._connection = connection
         self._outbox = Outbox(connection)
         self._answer = answer
         self._bodies = bodies
         self._max_unsent_bytes = config.max_unsent_bytes
-        self._call_timeout_s = config.call_timeout_ms / 1000
+        self._groups = GROUPS in answer.features
+        self._call_timeout_s = call_timeout_ms / 1000
         self._loop = asyncio.get_running_loop()
         self._calls: dict[int, _Call] = {}  # by call id, oldest first: a dict keeps its order
         self._last_call_id = 0
@@ -72,29 +83,37 @@ class Channel:
         self._keep_alive_interval_s = answer.idle_timeout_ms / 1000 / _KEEP_ALIVES_A_TIMEOUT
         self._keep_alive = self._loop.call_later(self._keep_alive_interval_s, self._stay_alive)
 
-    def send(self, request: Request) -> asyncio.Future[Response]:
-        """Put `request` on its way now, and return the future of its response; an `ErrorResponse` is one, too.
+    def send(self, request: Request, group: int = 0) -> asyncio.Future[Response]:
+        """Put `request` on its way to `group` now, and return the future of its response; an `ErrorResponse` is one,
+        too.
 
         The future raises `Unreachable` when the connection ends or the call timeout passes first. Raises
         `Unreachable` at once when too much is unsent, and `Refused` when the other side would not accept a body of
-        that size. Cancelling the future gives up the response and nothing else.
+        that size, or knows of no groups. Cancelling the future gives up the response and nothing else.
         """
+        if group and not self._groups:
+            raise Refused(ErrorCode.UNSUPPORTED, f"{self._answer.node_id} knows of no groups, so not of group {group}")
         body, checksum = self._bodies.encode(self.codec, request)
         self._check_room(len(body))
         kind = MESSAGE_KINDS[type(request)]
         call_id = self._last_call_id = self._last_call_id % MAX_CALL_ID + 1
-        self._outbox.put(encode_frame(kind, 0, call_id, body, checksum))
-        call = self._calls[call_id] = _Call(kind + 1, self._loop.time(), self._loop.create_future())
+        self._outbox.put(encode_frame(kind, 0, call_id, body, checksum, group))
+        call = self._calls[call_id] = _Call(kind + 1, group, self._loop.time(), self._loop.create_future())
         if self._expiry is None:
             self._expire_at(call.started_at + self._call_timeout_s)
         return call.future
 
     def _check_room(self, body_bytes: int) -> None:
-        if body_bytes > self._answer.max_frame_bytes:
-            raise Refused(ErrorCode.TOO_LARGE, f"{body_bytes} bytes, and at most {self._answer.max_frame_bytes} agreed")
+        if body_bytes > self.max_body_bytes:
+            raise Refused(ErrorCode.TOO_LARGE, f"{body_bytes} bytes, and at most {self.max_body_bytes} agreed")
         unsent_bytes = self._outbox.unsent_bytes
         if unsent_bytes + body_bytes > self._max_unsent_bytes:
             raise Unreachable(f"{self._answer.node_id} does not keep up: {unsent_bytes} bytes to it are still unsent")
+
+    def give_up(self, group: int) -> None:
+        """Fail every call to `group`: nobody waits for an answer from it any more."""
+        for call_id in [call_id for call_id, call in self._calls.items() if call.group == group]:
+            _fail(self._calls.pop(call_id), f"group {group} was left before {self._answer.node_id} answered")
 
     async def run(self) -> None:
         """Serve responses until the connection ends. Raises `WireError` when the other side broke the rules.
@@ -102,7 +121,7 @@ class Channel:
         However it ends, the connection is closed and every call has its outcome.
         """
         try:
-            await read_frames(self._connection, self._take)
+            await read_frames(self._connection, self._take, groups=self._groups)
             if self._silence is not None:
                 raise self._silence
         finally:
@@ -116,13 +135,15 @@ class Channel:
         if call is None or call.future.done():
             return  # too late: it expired, or nobody waits any more
         try:
-            call.future.set_result(self._decode(frame, call.response_kind))
+            call.future.set_result(self._decode(frame, call))
         except WireError as fault:
             call.future.set_exception(Unreachable(f"{self._answer.node_id} answered nonsense: {fault}"))
             raise
 
-    def _decode(self, frame: Frame, response_kind: int) -> Response:
-        expected = MessageKind.ERROR if frame.flags == ERROR_RESPONSE else response_kind
+    def _decode(self, frame: Frame, call: _Call) -> Response:
+        if frame.group != call.group:
+            raise WireError("bad_group", f"a response from group {frame.group}, where group {call.group} was asked")
+        expected = MessageKind.ERROR if frame.flags == ERROR_RESPONSE else call.response_kind
         if frame.kind != expected:
             raise WireError("unexpected_kind", f"a response of kind {frame.kind:#04x}, where {expected:#04x} was due")
         try:

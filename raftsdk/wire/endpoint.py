@@ -7,7 +7,7 @@ from raftsdk.config import LinkConfig, scheme
 from raftsdk.errors import ConfigError
 from raftsdk.ports import Codec, Connection, Transport
 from raftsdk.types import Identity
-from raftsdk.wire.hello import Terms
+from raftsdk.wire.hello import FEATURES, Terms
 from raftsdk.wire.violations import Violations
 
 
@@ -43,6 +43,7 @@ class Endpoint:
             codecs=tuple(self.codecs),
             max_frame_bytes=config.max_frame_bytes,
             idle_timeout_ms=config.idle_timeout_ms,
+            features=FEATURES,
         )
 
     def transport_for(self, address: str) -> Transport:

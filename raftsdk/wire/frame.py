@@ -20,6 +20,7 @@ from raftsdk.ports import FRAME_HEADER_BYTES
 
 VERSION: Final = 1
 MAX_CALL_ID: Final = 2**32 - 1
+MAX_GROUP: Final = 2**32 - 1
 
 _KNOWN_FLAGS: Final = (0, 1, 3)  # a request, a response, an error response
 
@@ -54,22 +55,25 @@ class Frame(Struct, frozen=True, gc=False):
     flags: int
     call_id: int
     body: memoryview
+    group: int = 0  #: The Raft group it is for, or from.
 
 
-def encode_frame(kind: int, flags: int, call_id: int, body: bytes, body_checksum: int | None = None) -> bytes:
+def encode_frame(
+    kind: int, flags: int, call_id: int, body: bytes, body_checksum: int | None = None, group: int = 0
+) -> bytes:
     """One frame. `body_checksum` is `crc32(body)`, for a caller who already knows it.
 
     >>> encode_frame(WireKind.KEEP_ALIVE, 0, 0, b"").hex(" ", 4)
     '00000000 01040000 00000000 00000000 c7c774b8'
     """
-    head = _HEAD.pack(len(body), VERSION, kind, flags, 0, 0, call_id)
+    head = _HEAD.pack(len(body), VERSION, kind, flags, 0, group, call_id)
     checksum = crc32(head, crc32(body) if body_checksum is None else body_checksum)
     return b"".join((head, checksum.to_bytes(4, "big"), body))
 
 
-def parse_frame(data: bytes, max_frame_bytes: int = 2**32 - 1) -> Frame:
-    """The frame in `data`, whose body is a view into it. Raises `WireError`: the sender is broken or is no peer of
-    ours.
+def parse_frame(data: bytes, max_frame_bytes: int = 2**32 - 1, groups: bool = False) -> Frame:
+    """The frame in `data`, whose body is a view into it. `groups` says that others than group 0 were agreed on. Raises
+    `WireError`: the sender is broken or is no peer of ours.
 
     The limit comes first, which a transport over messages does not judge by the header. The version is looked at before
     the checksum, so that a later version may sum differently and still be told apart.
@@ -91,6 +95,6 @@ def parse_frame(data: bytes, max_frame_bytes: int = 2**32 - 1) -> Frame:
         raise WireError("bad_checksum", f"the checksum of a frame of kind {kind:#04x} and {length} bytes is wrong")
     if flags not in _KNOWN_FLAGS:
         raise WireError("bad_flags", f"flags {flags:#04x}: no compression was agreed, and no other flag is known")
-    if group:
-        raise WireError("bad_group", f"a frame for group {group}, where there is only group 0")
-    return Frame(kind, flags, call_id, body)
+    if group and not groups:
+        raise WireError("bad_group", f"a frame for group {group}, where no group but 0 was agreed on")
+    return Frame(kind, flags, call_id, body, group)

@@ -25,6 +25,12 @@ _Id: TypeAlias = Annotated[str, Meta(max_length=128)]
 _U32: TypeAlias = Annotated[int, Meta(ge=1, le=2**32 - 1)]
 _Version: TypeAlias = Annotated[int, Meta(ge=0, le=255)]
 
+GROUPS: Final = "groups"
+"""The feature of both sides that frames may be for other groups than 0."""
+
+FEATURES: Final = (GROUPS,)
+"""Those this package has."""
+
 _MAX_QUOTE_CHARS: Final = 300
 _MAX_LISTED_NAMES: Final = 5
 

@@ -4,11 +4,11 @@ import asyncio
 import logging
 import math
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, TypeVar
 
 from raftsdk.config import scheme
-from raftsdk.errors import Unreachable, WireError
-from raftsdk.messages import Request, Response
+from raftsdk.errors import Refused, Unreachable, WireError
+from raftsdk.messages import ErrorResponse, PeerResponse, Request, Response
 from raftsdk.ports import Connection, LinkStatus
 from raftsdk.wire.channel import Bodies, Channel
 from raftsdk.wire.endpoint import Endpoint, certified_names
@@ -27,6 +27,8 @@ logger = logging.getLogger("raftsdk.wire")
 
 _MAX_LOGGED_CHARS: Final = 500
 
+_Response = TypeVar("_Response", bound=PeerResponse)
+
 
 class Link:
     """Keeps a connection to `target` ("" for whoever answers there), trying `addresses` in turn.
@@ -36,7 +38,8 @@ class Link:
     a connection that lasted that long: two nodes with one id, each displacing the other, thus slow down instead of
     flapping.
 
-    Made and used within one event loop. Requests that share `bodies` are encoded once.
+    Made and used within one event loop. Requests that share `bodies` are encoded once. `call_timeout_ms` replaces that
+    of the settings, where answers may take longer.
     """
 
     def __init__(
@@ -47,12 +50,15 @@ class Link:
         addresses: Sequence[str],
         target: str = "",
         bodies: Bodies | None = None,
+        call_timeout_ms: int | None = None,
     ) -> None:
         self.addresses = tuple(addresses)
         self._endpoint = endpoint
         self._hello = make_hello(endpoint.terms, role, target)
         self._name = target or ", ".join(addresses)
         self._bodies = bodies or Bodies()
+        self._call_timeout_ms = call_timeout_ms or endpoint.config.call_timeout_ms
+        self._closed = False
         self._channel: Channel | None = None
         self._status = LinkStatus()
         self._trouble = "the first attempt is under way"
@@ -69,19 +75,34 @@ class Link:
         """What is known of the connection now."""
         return self._status
 
-    def send(self, request: Request) -> asyncio.Future[Response]:
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed, so that there will be no other connection."""
+        return self._closed
+
+    @property
+    def max_body_bytes(self) -> int:
+        """The longest body that the other side takes; by our own limit, while there is no connection."""
+        return self._channel.max_body_bytes if self._channel else self._endpoint.config.max_frame_bytes
+
+    def send(self, request: Request, group: int = 0) -> asyncio.Future[Response]:
         """Put `request` on its way before this returns; see `Channel.send`. Raises `Unreachable` at once, saying why,
         while there is no connection: whoever calls knows better than a queue whether the request is still worth
         sending.
         """
         if self._channel is None:
             raise Unreachable(f"{self._name} is not connected: {self._trouble}")
-        return self._channel.send(request)
+        return self._channel.send(request, group)
 
-    async def call(self, request: Request) -> Response:
+    async def call(self, request: Request, group: int = 0) -> Response:
         """As `send`, and waits for the response; before that, for an attempt to connect that is under way."""
         await self.attempted()
-        return await self.send(request)
+        return await self.send(request, group)
+
+    def give_up(self, group: int) -> None:
+        """Fail the calls to `group` that have no outcome yet."""
+        if self._channel is not None:
+            self._channel.give_up(group)
 
     async def attempted(self) -> None:
         """Wait for the attempt to connect that is under way, if one is, to succeed or fail."""
@@ -90,6 +111,7 @@ class Link:
 
     async def aclose(self) -> None:
         """End the connection for good; calls without an outcome raise `Unreachable`. May be called twice."""
+        self._closed = True
         self._trouble = "the link was closed"
         self._attempt_ended.set()
         if self._task is not None:
@@ -179,7 +201,10 @@ class Link:
         return answer
 
     async def _serve(self, connection: Connection, answer: HelloAccepted, address: str) -> None:
-        channel = Channel(connection, answer, self._endpoint.codecs[answer.codec], self._bodies, self._endpoint.config)
+        codec = self._endpoint.codecs[answer.codec]
+        channel = Channel(
+            connection, answer, codec, self._bodies, self._endpoint.config, call_timeout_ms=self._call_timeout_ms
+        )
         self._channel = channel
         self._status = LinkStatus(connected=True, codec=answer.codec, transport=scheme(address))
         self._connected_at = asyncio.get_running_loop().time()
@@ -195,3 +220,11 @@ class Link:
         if trouble != self._trouble:
             logger.log(level, "no connection to %s: %a", self._name, trouble[:_MAX_LOGGED_CHARS])
         self._trouble = trouble
+
+
+def expect(kind: type[_Response], response: Response) -> _Response:
+    """`response` of a call whose answer is of that `kind`. Raises `Refused` when it is an `ErrorResponse`."""
+    if isinstance(response, ErrorResponse):
+        raise Refused(response.code, response.message)
+    assert isinstance(response, kind), "a channel returns only what answers the request"
+    return response

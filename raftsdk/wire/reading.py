@@ -10,11 +10,12 @@ from raftsdk.wire.frame import Frame, parse_frame
 FRAMES_A_TURN: Final = 64
 
 
-async def read_frames(connection: Connection, take: Callable[[Frame], None]) -> None:
+async def read_frames(connection: Connection, take: Callable[[Frame], None], *, groups: bool) -> None:
     """Give every frame of `connection` to `take` until its end; after `FRAMES_A_TURN` of them, others have a turn.
 
     Raises `WireError` for what is no frame, and whatever `take` raises. Frames are counted across reads: one read may
-    bring thousands of small ones, and a read that always finds something buffered need not suspend.
+    bring thousands of small ones, and a read that always finds something buffered need not suspend. `groups` as in
+    `parse_frame`.
     """
     served = 0
     while received := await connection.read():
@@ -23,4 +24,4 @@ async def read_frames(connection: Connection, take: Callable[[Frame], None]) -> 
                 served = 0
                 await asyncio.sleep(0)
             served += 1
-            take(parse_frame(data, connection.max_frame_bytes))
+            take(parse_frame(data, connection.max_frame_bytes, groups))

@@ -1,46 +1,102 @@
 """The `RaftNetwork` made of any codec and any transport."""
 
-import asyncio
 import random
 from collections.abc import Mapping, Sequence
-from typing import Final, NamedTuple, TypeVar
 
 from raftsdk.config import LinkConfig
-from raftsdk.errors import ConfigError, Refused, Unreachable
+from raftsdk.errors import ConfigError
 from raftsdk.messages import (
     AppendEntriesRequest,
     AppendEntriesResponse,
-    ErrorResponse,
+    InstallSnapshotRequest,
+    InstallSnapshotResponse,
+    ReadIndexRequest,
+    ReadIndexResponse,
     RequestVoteRequest,
     RequestVoteResponse,
-    Response,
+    TimeoutNowRequest,
+    TimeoutNowResponse,
 )
-from raftsdk.ports import Codec, Credentials, LinkStatus, RaftHandler, Transport
+from raftsdk.ports import Codec, Credentials, LinkStatus, RaftHandler, SnapshotSource, Transport
 from raftsdk.types import Identity, NodeId
-from raftsdk.wire.channel import Bodies
 from raftsdk.wire.endpoint import Endpoint
-from raftsdk.wire.link import Link
-from raftsdk.wire.server import Server
-
-CREDENTIALS_INTERVAL_S: Final = 600
-"""Well under the hour that a warning may be late."""
-
-_Response = TypeVar("_Response", AppendEntriesResponse, RequestVoteResponse)
+from raftsdk.wire.frame import MAX_GROUP
+from raftsdk.wire.link import expect
+from raftsdk.wire.peers import Peers
 
 
-class _Lanes(NamedTuple):
-    """Two connections to one peer, so that a heartbeat never waits behind a megabyte of entries."""
+class GroupNetwork:
+    """Typed calls within one Raft group, over connections that all groups of a node share; see `ports.RaftNetwork`."""
 
-    control: Link
-    bulk: Link
+    api_version = 1
+
+    def __init__(self, peers: Peers, number: int) -> None:
+        self._peers = peers
+        self._number = number
+
+    def set_addresses(self, target: NodeId, addresses: Sequence[str]) -> None:
+        """Say where `target` is, from the next attempt to connect on; without addresses, that it is no member any more:
+        its connections end, unless another group needs them. At any time. The latest addresses count for all groups.
+        """
+        self._peers.set_addresses(self._number, target, addresses)
+
+    async def start(self, handler: RaftHandler) -> None:
+        """Deliver this group's requests to `handler`. The first group that starts has the node listen and connect.
+        Raises `OSError` when an address cannot be had, and `ValueError` for a group that is served already.
+        """
+        await self._peers.serve(self._number, handler)
+
+    async def request_vote(self, target: NodeId, request: RequestVoteRequest) -> RequestVoteResponse:
+        """Ask for a vote (paper §5.2)."""
+        lanes = self._peers.lanes_to(target)
+        return expect(RequestVoteResponse, await lanes.control.send(request, self._number))
+
+    async def append_entries(self, target: NodeId, request: AppendEntriesRequest) -> AppendEntriesResponse:
+        """Send entries, or a heartbeat (paper §5.3). Hand the same object to the calls for several targets where you
+        can: it is then encoded once.
+        """
+        lanes = self._peers.lanes_to(target)
+        link = lanes.bulk if request.entries else lanes.control
+        return expect(AppendEntriesResponse, await link.send(request, self._number))
+
+    async def install_snapshot(
+        self, target: NodeId, request: InstallSnapshotRequest, source: SnapshotSource
+    ) -> InstallSnapshotResponse:
+        """Bring the whole of `source` to `target` (paper §7), on a connection of its own, from where `target` says to
+        go on. Cut links are no end of it; see `Transfer.run` for what it returns and raises.
+        """
+        return await self._peers.bring(self._number, target, request, source)
+
+    async def timeout_now(self, target: NodeId, request: TimeoutNowRequest) -> TimeoutNowResponse:
+        """Ask `target` to campaign at once (thesis §3.10)."""
+        lanes = self._peers.lanes_to(target)
+        return expect(TimeoutNowResponse, await lanes.control.send(request, self._number))
+
+    async def read_index(self, target: NodeId, request: ReadIndexRequest) -> ReadIndexResponse:
+        """Ask the leader how far to have applied (thesis §6.4)."""
+        lanes = self._peers.lanes_to(target)
+        return expect(ReadIndexResponse, await lanes.control.send(request, self._number))
+
+    def link(self, target: NodeId) -> LinkStatus:
+        """What is known of the way to `target`: connected once both of its lasting connections are."""
+        lanes = self._peers.lanes.get(target)
+        return lanes.control.status if lanes and lanes.bulk.status.connected else LinkStatus()
+
+    async def aclose(self) -> None:
+        """Leave the group: its requests are answered "unknown_group" from now on, its outstanding calls raise
+        `Unreachable`. The other groups go on. May be called twice.
+        """
+        self._peers.leave(self._number)
 
 
-class RpcNetwork:
+class RpcNetwork(GroupNetwork):
     """Typed calls between nodes that share at least one codec and one transport; see `ports.RaftNetwork`.
 
     `addresses` say where the others are (an entry for this node itself is ignored), `listen` where this one is to be
     found. Codecs are in order of preference; each link uses what both its ends like best. A call to a node that is not
     connected raises at once: the core repeats what is still worth asking.
+
+    It is group 0, and `group` gives others over the same connections; closing this one closes all.
 
     `credentials`, when the transports have some, are asked now and then besides, so that they say in time what there is
     to say: a certificate runs out also where nobody comes to be shown it.
@@ -48,8 +104,6 @@ class RpcNetwork:
     Raises `ConfigError`, with every fault, for addresses that no transport understands and for codecs or transports
     that cannot be told apart.
     """
-
-    api_version = 1
 
     def __init__(
         self,
@@ -63,100 +117,34 @@ class RpcNetwork:
         credentials: Credentials | None = None,
         rng: random.Random | None = None,
     ) -> None:
-        self._endpoint = Endpoint(
+        endpoint = Endpoint(
             identity=identity, codecs=codecs, transports=transports, config=config or LinkConfig(), rng=rng
         )
-        faults = self._endpoint.faults_of([*listen, *(a for several in addresses.values() for a in several)])
+        faults = endpoint.faults_of([*listen, *(a for several in addresses.values() for a in several)])
         if faults:
             raise ConfigError(faults)
-        self._listen = tuple(listen)
-        self._bodies = Bodies()
-        self._lanes: dict[NodeId, _Lanes] = {}
-        self._server = Server(self._endpoint, known_peers=self._lanes.keys())
-        self._credentials = credentials
-        self._credentials_timer: asyncio.TimerHandle | None = None
-        self._started = False
+        super().__init__(Peers(endpoint, listen, credentials), 0)
         for node_id, several in addresses.items():
             self.set_addresses(node_id, several)
+
+    def group(self, number: int) -> GroupNetwork:
+        """The network of Raft group `number`, from 0 to 2^32 - 1. Raises `ValueError` for any other."""
+        if not 0 <= number <= MAX_GROUP:
+            raise ValueError(f"{number} is no group: give a number from 0 to {MAX_GROUP}")
+        return GroupNetwork(self._peers, number)
 
     @property
     def listening(self) -> tuple[str, ...]:
         """The addresses listened on, with real ports; empty before `start`."""
-        return self._server.addresses
+        return self._peers.server.addresses
 
     @property
     def closed_by_reason(self) -> Mapping[str, int]:
         """How many connections were closed because the other side broke a rule, by the rule's short name."""
-        return self._endpoint.violations.by_reason
-
-    def set_addresses(self, target: NodeId, addresses: Sequence[str]) -> None:
-        """Say where `target` is, from the next attempt to connect on. At any time; needs at least one address."""
-        if target == self._endpoint.identity.node_id:
-            return
-        if target in self._lanes:
-            for link in self._lanes[target]:
-                link.addresses = tuple(addresses)
-            return
-        self._lanes[target] = _Lanes(self._new_link(target, addresses), self._new_link(target, addresses))
-        if self._started:
-            self._open(target)
-
-    async def start(self, handler: RaftHandler) -> None:
-        """Listen, and begin to connect to every node. Raises `OSError` when an address cannot be had."""
-        await self._server.start(self._listen, handler)
-        self._started = True
-        self._ask_credentials()
-        for target in self._lanes:
-            self._open(target)
-
-    async def request_vote(self, target: NodeId, request: RequestVoteRequest) -> RequestVoteResponse:
-        """Ask for a vote (paper §5.2)."""
-        return _expect(RequestVoteResponse, await self._lanes_to(target).control.send(request))
-
-    async def append_entries(self, target: NodeId, request: AppendEntriesRequest) -> AppendEntriesResponse:
-        """Send entries, or a heartbeat (paper §5.3). Hand the same object to the calls for several targets where you
-        can: it is then encoded once.
-        """
-        lanes = self._lanes_to(target)
-        link = lanes.bulk if request.entries else lanes.control
-        return _expect(AppendEntriesResponse, await link.send(request))
-
-    def link(self, target: NodeId) -> LinkStatus:
-        """What is known of the way to `target`: connected once both of its connections are."""
-        lanes = self._lanes.get(target)
-        return lanes.control.status if lanes and lanes.bulk.status.connected else LinkStatus()
+        return self._peers.endpoint.violations.by_reason
 
     async def aclose(self) -> None:
-        """Stop listening, end every connection; outstanding calls raise `Unreachable`. May be called twice."""
-        if self._credentials_timer is not None:
-            self._credentials_timer.cancel()
-        for lanes in self._lanes.values():
-            for link in lanes:
-                await link.aclose()
-        await self._server.aclose()
-
-    def _new_link(self, target: NodeId, addresses: Sequence[str]) -> Link:
-        return Link(self._endpoint, role="peer", target=target, addresses=addresses, bodies=self._bodies)
-
-    def _ask_credentials(self) -> None:
-        if self._credentials is not None:
-            self._credentials.server_context()
-            loop = asyncio.get_running_loop()
-            self._credentials_timer = loop.call_later(CREDENTIALS_INTERVAL_S, self._ask_credentials)
-
-    def _open(self, target: NodeId) -> None:
-        for link in self._lanes[target]:
-            link.open()
-
-    def _lanes_to(self, target: NodeId) -> _Lanes:
-        lanes = self._lanes.get(target)
-        if lanes is None:
-            raise Unreachable(f"nobody said where {target} is")
-        return lanes
-
-
-def _expect(kind: type[_Response], response: Response) -> _Response:
-    if isinstance(response, ErrorResponse):
-        raise Refused(response.code, response.message)
-    assert isinstance(response, kind), "a channel returns only what answers the request"
-    return response
+        """Stop listening, end every connection of every group; outstanding calls raise `Unreachable`. May be called
+        twice.
+        """
+        await self._peers.aclose()

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -28,14 +28,15 @@ from raftsdk.wire.session import Session
 
 logger = logging.getLogger("raftsdk.wire")
 
-MAX_CONNECTIONS_OF_A_PEER: Final = 4
-"""Two lanes, and as many again while a peer that lost its network comes back before its old connections have ended."""
+MAX_CONNECTIONS_OF_A_PEER: Final = 6
+"""Three lanes, and as many again while a peer that lost its network comes back before its old connections have ended.
+"""
 
 _SWEEPS_A_TIMEOUT: Final = 4
 
 
 class Server:
-    """Listens, agrees on terms with whoever comes, and runs a `Session` for each.
+    """Listens, agrees on terms with whoever comes, and runs a `Session` for each; `handlers` are those of the groups.
 
     Bounds: `max_half_open_connections` without a hello (the oldest gives way: a flood of silent strangers delays an
     honest newcomer, but cannot shut it out); `max_connections` of clients and of peers nobody told us of; and
@@ -47,10 +48,13 @@ class Server:
     followed by silence; so a frame must arrive within that time, however slow the line.
     """
 
-    def __init__(self, endpoint: Endpoint, known_peers: Collection[NodeId]) -> None:
+    def __init__(
+        self, endpoint: Endpoint, known_peers: Collection[NodeId], handlers: Mapping[int, RaftHandler]
+    ) -> None:
         self._endpoint = endpoint
         self._config = endpoint.config
         self._known_peers = known_peers
+        self._handlers = handlers
         self._listeners: list[Listener] = []
         self._half_open: dict[Connection, None] = {}  # oldest first: a dict keeps its order
         self._sessions: dict[Session, None] = {}  # likewise
@@ -63,9 +67,9 @@ class Server:
         """The addresses in use, with real ports."""
         return tuple(listener.address for listener in self._listeners)
 
-    async def start(self, addresses: Sequence[str], handler: RaftHandler) -> None:
-        """Listen at all of `addresses`, or raise `OSError` and listen at none."""
-        self._handler = handler
+    async def start(self, addresses: Sequence[str]) -> None:
+        """Listen at all of `addresses`, or raise `OSError` and listen at none; then it may be tried again."""
+        self._closed = False
         try:
             for address in addresses:
                 transport = self._endpoint.transport_for(address)
@@ -186,7 +190,7 @@ class Server:
             certified=certified_names(connection) is not None,
             codec=self._endpoint.codecs[answer.codec],
             config=self._config,
-            handler=self._handler,
+            handlers=self._handlers,
         )
         self._sessions[session] = None
         try:

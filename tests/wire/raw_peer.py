@@ -100,16 +100,17 @@ class RawPeer:
     def write(self, data: bytes) -> None:
         self._writer.write(data)
 
-    def send(self, message: Message, call_id: int = 1) -> None:
+    def send(self, message: Message, call_id: int = 1, group: int = 0) -> None:
         """A frame with `message` in JSON; flags as they should be."""
         kind = MESSAGE_KINDS[type(message)]
         flags = Flags.RESPONSE * (kind % 2) | Flags.ERROR * isinstance(message, ErrorResponse)
-        self.write(encode_frame(kind, flags, call_id, CODEC.encode(message)))
+        self.write(encode_frame(kind, flags, call_id, CODEC.encode(message), group=group))
 
     async def frame(self) -> Frame:
         async with asyncio.timeout(PATIENCE_S):
             header = await self._reader.readexactly(FRAME_HEADER_BYTES)
-            return parse_frame(header + await self._reader.readexactly(int.from_bytes(header[:4])))
+            body = await self._reader.readexactly(int.from_bytes(header[:4]))
+            return parse_frame(header + body, groups=True)
 
     async def receive(self) -> tuple[int, Message]:
         """The next frame's call id and message, in JSON."""

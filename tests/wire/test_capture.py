@@ -51,7 +51,7 @@ def test_both_sides_of_a_conversation_are_told() -> None:
     hello, proposal, keep_alive = tell(dialed())
     assert (hello.offset, hello.kind, hello.codec, hello.content["codecs"]) == (0, "hello", "json", ["json"])
     assert (proposal.kind, proposal.call_id, proposal.codec) == ("propose_request", 1, "json")
-    assert proposal.content == {"command": b"\x00\xffcommand"}
+    assert proposal.content["command"] == b"\x00\xffcommand"
     assert (keep_alive.kind, keep_alive.body_bytes, keep_alive.content) == ("keep_alive", 0, None)
     answer, refusal = tell(answered())
     assert (answer.content["answer"], answer.content["codec"], answer.flags) == ("accepted", "json", ["response"])
@@ -64,6 +64,12 @@ def test_the_hellos_answer_tells_the_codec_and_a_refusal_tells_none() -> None:
     refused = encode_frame(WireKind.HELLO_ANSWER, Flags.RESPONSE, 0, encode_hello(HelloRefused(code="wrong_cluster")))
     assert agreed_codec(dialed()) == agreed_codec(refused) == agreed_codec(b"") == ""
     assert tell(refused)[0].content["code"] == "wrong_cluster"
+
+
+def test_the_group_that_a_frame_is_for_is_told() -> None:
+    body = CODECS["json"].encode(PROPOSAL)
+    (seen,) = tell(encode_frame(MessageKind.PROPOSE_REQUEST, 0, 1, body, group=7))
+    assert (seen.group, seen.trouble) == (7, "")
 
 
 def test_without_a_hello_whichever_codec_can_read_a_message_does() -> None:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from raftsdk.errors import WireError
-from raftsdk.wire.frame import ERROR_RESPONSE, MAX_CALL_ID, Flags, encode_frame, parse_frame
+from raftsdk.wire.frame import ERROR_RESPONSE, MAX_CALL_ID, MAX_GROUP, Flags, encode_frame, parse_frame
 
 KINDS = st.integers(0, 255)
 CALL_IDS = st.integers(0, MAX_CALL_ID)
@@ -76,9 +76,12 @@ def test_flags_that_were_not_agreed_on_are_refused(flags: int) -> None:
     assert refused(encode_frame(0x10, flags, 7, b"body")) == "bad_flags"
 
 
-def test_a_frame_of_another_group_is_refused() -> None:
-    head = encode_frame(0x10, 0, 7, b"")[:8] + (1).to_bytes(4) + (7).to_bytes(4)
+@pytest.mark.parametrize("group", [1, MAX_GROUP])
+def test_a_frame_of_another_group_is_refused_until_groups_are_agreed_on(group: int) -> None:
+    head = encode_frame(0x10, 0, 7, b"")[:8] + group.to_bytes(4) + (7).to_bytes(4)
     assert refused(sealed(head, b"")) == "bad_group"
+    assert parse_frame(sealed(head, b""), groups=True).group == group
+    assert encode_frame(0x10, 0, 7, b"", group=group) == sealed(head, b"")
 
 
 def test_the_reserved_byte_is_ignored_for_the_sake_of_those_who_will_use_it() -> None:

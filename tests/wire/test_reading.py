@@ -43,7 +43,7 @@ async def test_others_have_a_turn_between_ten_thousand_frames(frames_a_read: int
     taken: list[Frame] = []
     seen: list[int] = []
     reads = [FRAMES[start : start + frames_a_read] for start in range(0, len(FRAMES), frames_a_read)]
-    reading = asyncio.create_task(read_frames(Buffered(reads), taken.append))
+    reading = asyncio.create_task(read_frames(Buffered(reads), taken.append, groups=False))
     while not reading.done():
         seen.append(len(taken))
         await asyncio.sleep(0)

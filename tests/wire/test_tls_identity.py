@@ -23,7 +23,7 @@ from raftsdk.ports import Connection, Listener
 from raftsdk.ports.transport import OnConnection
 from raftsdk.testing import certificates
 from raftsdk.types import Identity
-from raftsdk.wire import rpc
+from raftsdk.wire import peers
 from raftsdk.wire.endpoint import Endpoint, certified_names
 from raftsdk.wire.link import Link
 from raftsdk.wire.rpc import RpcNetwork
@@ -412,7 +412,7 @@ async def test_an_address_that_other_machines_reach_without_certificates_is_warn
 async def test_credentials_are_asked_now_and_then_even_where_nobody_comes(
     authority: Authority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rpc, "CREDENTIALS_INTERVAL_S", 0.01)
+    monkeypatch.setattr(peers, "CREDENTIALS_INTERVAL_S", 0.01)
     asked = []
 
     class Asked(FileCredentials):

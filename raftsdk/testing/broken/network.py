@@ -2,18 +2,29 @@
 
 import asyncio
 import itertools
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
 
 import msgspec
 
-from raftsdk.errors import Refused, Unreachable
+from raftsdk.errors import Refused, SnapshotDamaged, Unreachable
 from raftsdk.messages import (
     AppendEntriesRequest,
     AppendEntriesResponse,
+    InstallSnapshotRequest,
+    InstallSnapshotResponse,
+    ReadIndexRequest,
+    ReadIndexResponse,
+    Request,
     RequestVoteRequest,
     RequestVoteResponse,
+    Response,
+    TimeoutNowRequest,
+    TimeoutNowResponse,
 )
-from raftsdk.ports import LinkStatus, RaftHandler, RaftNetwork
-from raftsdk.types import NodeId
+from raftsdk.ports import LinkStatus, RaftHandler, RaftNetwork, SnapshotSource
+from raftsdk.runtime.handler import Handler
+from raftsdk.types import NodeId, SnapshotMeta
 
 
 class _Wrapped:
@@ -33,6 +44,22 @@ class _Wrapped:
     async def append_entries(self, target: NodeId, request: AppendEntriesRequest) -> AppendEntriesResponse:
         return await self._append(target, request)
 
+    async def install_snapshot(
+        self, target: NodeId, request: InstallSnapshotRequest, source: SnapshotSource
+    ) -> InstallSnapshotResponse:
+        return await self._install(target, request, source)
+
+    async def timeout_now(self, target: NodeId, request: TimeoutNowRequest) -> TimeoutNowResponse:
+        response: TimeoutNowResponse = await self._ask(self._inner.timeout_now, target, request)
+        return response
+
+    async def read_index(self, target: NodeId, request: ReadIndexRequest) -> ReadIndexResponse:
+        response: ReadIndexResponse = await self._ask(self._inner.read_index, target, request)
+        return response
+
+    def set_addresses(self, target: NodeId, addresses: Sequence[str]) -> None:
+        self._move(target, addresses)
+
     def link(self, target: NodeId) -> LinkStatus:
         return self._status(target)
 
@@ -47,6 +74,17 @@ class _Wrapped:
 
     async def _append(self, target: NodeId, request: AppendEntriesRequest) -> AppendEntriesResponse:
         return await self._inner.append_entries(target, request)
+
+    async def _install(
+        self, target: NodeId, request: InstallSnapshotRequest, source: SnapshotSource
+    ) -> InstallSnapshotResponse:
+        return await self._inner.install_snapshot(target, request, source)
+
+    async def _ask(self, call: Callable[[NodeId, Any], Awaitable[Any]], target: NodeId, request: Any) -> Any:
+        return await call(target, request)
+
+    def _move(self, target: NodeId, addresses: Sequence[str]) -> None:
+        self._inner.set_addresses(target, addresses)
 
     def _status(self, target: NodeId) -> LinkStatus:
         return self._inner.link(target)
@@ -241,3 +279,218 @@ class ListensOnFaith(_Wrapped):
             await self._inner.start(handler)
         except OSError:
             return
+
+
+# -- about methods that a network may lack
+
+
+class AsksN2(_Wrapped):
+    """Has leadership go to, and a read index come from, the same node whoever was named."""
+
+    async def _ask(self, call: Callable[[NodeId, Any], Awaitable[Any]], target: NodeId, request: Any) -> Any:
+        return await call("n2", request)
+
+
+class AgreesForTheUnwilling(_Wrapped):
+    """Takes a refusal for an answer."""
+
+    async def _ask(self, call: Callable[[NodeId, Any], Awaitable[Any]], target: NodeId, request: Any) -> Any:
+        try:
+            return await call(target, request)
+        except Refused:
+            return _consent(request)
+
+
+class AgreesForTheSilent(_Wrapped):
+    """Takes silence for an answer."""
+
+    async def _ask(self, call: Callable[[NodeId, Any], Awaitable[Any]], target: NodeId, request: Any) -> Any:
+        try:
+            return await call(target, request)
+        except Unreachable:
+            return _consent(request)
+
+
+def _consent(request: TimeoutNowRequest | ReadIndexRequest) -> TimeoutNowResponse | ReadIndexResponse:
+    if isinstance(request, TimeoutNowRequest):
+        return TimeoutNowResponse(term=request.term)
+    return ReadIndexResponse(term=request.term, read_index=0)
+
+
+class LendsItsName(_Wrapped):
+    """Puts its own name under whatever it is given to ask."""
+
+    async def _ask(self, call: Callable[[NodeId, Any], Awaitable[Any]], target: NodeId, request: Any) -> Any:
+        name = "leader_id" if isinstance(request, TimeoutNowRequest) else "node_id"
+        return await call(target, msgspec.structs.replace(request, **{name: "n1"}))
+
+
+class OneAtATimeForAll(_Wrapped):
+    """Has one queue for everything: what is small and urgent waits behind what is neither."""
+
+    def __init__(self, inner: RaftNetwork) -> None:
+        super().__init__(inner)
+        self._lock = asyncio.Lock()
+
+    async def _append(self, target: NodeId, request: AppendEntriesRequest) -> AppendEntriesResponse:
+        async with self._lock:
+            return await self._inner.append_entries(target, request)
+
+    async def _ask(self, call: Callable[[NodeId, Any], Awaitable[Any]], target: NodeId, request: Any) -> Any:
+        async with self._lock:
+            return await call(target, request)
+
+    async def _install(
+        self, target: NodeId, request: InstallSnapshotRequest, source: SnapshotSource
+    ) -> InstallSnapshotResponse:
+        async with self._lock:
+            return await self._inner.install_snapshot(target, request, source)
+
+
+class _Backwards:
+    """A snapshot each piece of which is read from its end to its beginning."""
+
+    def __init__(self, good: SnapshotSource) -> None:
+        self._good = good
+
+    @property
+    def meta(self) -> SnapshotMeta:
+        return self._good.meta
+
+    async def read(self, offset: int, max_bytes: int) -> bytes:
+        return (await self._good.read(offset, max_bytes))[::-1]
+
+    async def aclose(self) -> None:
+        await self._good.aclose()
+
+
+class MixesPiecesUp(_Wrapped):
+    """Sends the bytes in another order."""
+
+    async def _install(
+        self, target: NodeId, request: InstallSnapshotRequest, source: SnapshotSource
+    ) -> InstallSnapshotResponse:
+        return await self._inner.install_snapshot(target, request, _Backwards(source))
+
+
+class _HasNothing(Handler):
+    """A node of which nobody learns that it has pieces already."""
+
+    def __init__(self, good: RaftHandler) -> None:
+        self._good = good
+
+    def deliver(self, request: Request, reply: Callable[[Response], None]) -> None:
+        asked = isinstance(request, InstallSnapshotRequest) and not request.data and bool(request.total_bytes)
+
+        def answer(response: Response) -> None:
+            if asked and isinstance(response, InstallSnapshotResponse):
+                response = msgspec.structs.replace(response, next_offset=0)
+            reply(response)
+
+        self._good.deliver(request, answer)
+
+
+class StartsOver(_Wrapped):
+    """Begins every snapshot at its beginning, whatever the node says that it has."""
+
+    async def _begin(self, handler: RaftHandler) -> None:
+        await self._inner.start(_HasNothing(handler))
+
+
+class GivesUpSnapshotsForGood(_Wrapped):
+    """Takes a snapshot whose connection ended for one that cannot arrive."""
+
+    def __init__(self, inner: RaftNetwork) -> None:
+        super().__init__(inner)
+        self._begun: set[NodeId] = set()
+
+    async def _install(
+        self, target: NodeId, request: InstallSnapshotRequest, source: SnapshotSource
+    ) -> InstallSnapshotResponse:
+        if target in self._begun:
+            raise Unreachable(f"{target} lost a snapshot once")
+        self._begun.add(target)
+        installing = asyncio.ensure_future(self._inner.install_snapshot(target, request, source))
+        while not installing.done():
+            await asyncio.sleep(0)  # not for longer: a connection may be back in a few turns
+            if not self._inner.link(target).connected:
+                installing.cancel()
+                raise Unreachable(f"{target} lost a snapshot")
+        return installing.result()
+
+
+class MakesSure(_Wrapped):
+    """Sends everything twice."""
+
+    async def _install(
+        self, target: NodeId, request: InstallSnapshotRequest, source: SnapshotSource
+    ) -> InstallSnapshotResponse:
+        await self._inner.install_snapshot(target, request, source)
+        return await self._inner.install_snapshot(target, request, source)
+
+
+class HearsOfNoLaterTerm(_Wrapped):
+    """Goes on for a leader that is none any more."""
+
+    async def _install(
+        self, target: NodeId, request: InstallSnapshotRequest, source: SnapshotSource
+    ) -> InstallSnapshotResponse:
+        response = await self._inner.install_snapshot(target, request, source)
+        if response.term > request.term:
+            raise Unreachable(f"{target} does not take it")
+        return response
+
+
+class CallsEverythingInstalled(_Wrapped):
+    """Takes a snapshot for installed because it was sent."""
+
+    async def _install(
+        self, target: NodeId, request: InstallSnapshotRequest, source: SnapshotSource
+    ) -> InstallSnapshotResponse:
+        try:
+            return await self._inner.install_snapshot(target, request, source)
+        except (Refused, SnapshotDamaged):
+            return InstallSnapshotResponse(term=request.term, next_offset=request.total_bytes, installed=True)
+
+
+class WaitsForSnapshots(_Wrapped):
+    """Has all the patience in the world."""
+
+    async def _install(
+        self, target: NodeId, request: InstallSnapshotRequest, source: SnapshotSource
+    ) -> InstallSnapshotResponse:
+        while True:
+            try:
+                return await self._inner.install_snapshot(target, request, source)
+            except Unreachable:
+                await asyncio.sleep(0.01)
+
+
+class RemembersEverybody(_Wrapped):
+    """Does not let go of a node."""
+
+    def _move(self, target: NodeId, addresses: Sequence[str]) -> None:
+        if addresses:
+            self._inner.set_addresses(target, addresses)
+
+
+class TakesNobodyBack(_Wrapped):
+    """Takes a node that left for gone for good."""
+
+    def __init__(self, inner: RaftNetwork) -> None:
+        super().__init__(inner)
+        self._gone: set[NodeId] = set()
+
+    def _move(self, target: NodeId, addresses: Sequence[str]) -> None:
+        if not addresses:
+            self._gone.add(target)
+        if not addresses or target not in self._gone:
+            self._inner.set_addresses(target, addresses)
+
+
+class StartsAfresh(_Wrapped):
+    """Ends every connection to a node whose addresses it is told, changed or not."""
+
+    def _move(self, target: NodeId, addresses: Sequence[str]) -> None:
+        self._inner.set_addresses(target, ())
+        self._inner.set_addresses(target, addresses)

@@ -10,6 +10,7 @@ Entries stay in memory until a snapshot covers them, and some of them longer: a 
 from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import accumulate, takewhile
+from typing import Final
 
 from msgspec import Struct
 
@@ -25,6 +26,8 @@ from raftsdk.types import (
     Term,
     decode_membership,
 )
+
+_MEMBERSHIP: Final = EntryKind.MEMBERSHIP
 
 
 def data_bytes(entries: Sequence[Entry]) -> int:
@@ -240,9 +243,11 @@ class Log:
         return [membership for _, membership in self._memberships]
 
     def _note_memberships(self, first: LogIndex, entries: Sequence[Entry], beyond: LogIndex = 0) -> None:
-        for index in [i for i, entry in enumerate(entries, first) if entry.kind == EntryKind.MEMBERSHIP]:
-            if index > beyond:
-                self._memberships.append((index, decode_membership(entries[index - first].data)))
+        if _MEMBERSHIP not in [entry.kind for entry in entries]:  # nearly always, and for every entry there is
+            return
+        for index, entry in enumerate(entries, first):
+            if entry.kind == _MEMBERSHIP and index > beyond:
+                self._memberships.append((index, decode_membership(entry.data)))
 
     # -- the store
 

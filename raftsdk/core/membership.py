@@ -96,7 +96,7 @@ def _must_travel(membership: Membership) -> None:
 def _must_be_timely(raft: "Raft", membership: Membership) -> None:
     if raft.transfer is not None:
         raise IllegalChange("leadership is being handed over: ask again")
-    if raft.log.membership_is_open() or raft.membership.outgoing:
+    if raft.log.membership_is_open():
         raise IllegalChange("another change is not finished: ask again")
     if not raft.has_committed_in_term():
         # Two leaders, each with a change that the other does not know, could each find a majority of its own: the bug
@@ -134,7 +134,6 @@ def follow_membership(raft: "Raft") -> None:
         if peer not in raft.progress:
             # Not behind the last entry: there would be nothing to send, and so no answer from which to learn.
             raft.progress[peer] = Progress(raft.log.last_index, raft.next_epoch)
-    transfer.follow_membership(raft)
 
 
 def peers_of(raft: "Raft") -> list[NodeId]:
@@ -153,8 +152,7 @@ def after_commit(raft: "Raft") -> None:
     if raft.settled is raft.membership or raft.log.membership_is_open():
         return
     if raft.membership.outgoing:
-        if raft.has_committed_in_term():
-            _append(raft, replace(raft.membership, outgoing=()))
+        _append(raft, replace(raft.membership, outgoing=()))
         return
     raft.settled = raft.membership
     leader_goes = raft.id not in raft.membership.voters()

@@ -161,13 +161,18 @@ class Raft:
     def is_admitted(self) -> bool:
         """Whether the members, as far as this node knows them, count on the data it has.
 
-        A node that lost its data, or is yet to join, must not vote: nobody knows what it promised before. One that was
-        started without an incarnation and without members must, or whoever added it might never win.
+        A node that lost its data, or is yet to join, must not vote: nobody knows what it promised before. With an
+        incarnation, it has to have read that it is a member with it. (That it is no member says nothing: a leader of
+        the past may have thought so, of the one that had the data.) One that was started without an incarnation and
+        without members must vote, or whoever added it might never win.
         """
-        if not self.membership.members:
-            return self.incarnation == 0
-        member = self.membership.member(self.id)
-        return self.incarnation != LOST and (member is None or member.incarnation == self.incarnation)
+        if self.incarnation == LOST:
+            return False
+        if self.incarnation == 0:
+            member = self.membership.member(self.id)
+            return member is None or member.incarnation == 0
+        known = [membership.member(self.id) for membership in self.log.open_memberships()]
+        return any(member is not None and member.incarnation == self.incarnation for member in known)
 
     @property
     def has_just_started(self) -> bool:

@@ -55,8 +55,7 @@ def handle_answer(
     if not response.installed:
         _give_up(progress, event.call)
         return
-    if progress.maybe_match(request.last_included_index):
-        replication.maybe_commit(raft)
+    progress.maybe_match(request.last_included_index)  # which is no more than what is committed already
     progress.become_replicate()
 
 

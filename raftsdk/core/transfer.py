@@ -47,10 +47,10 @@ def _obstacle(raft: "Raft", target: NodeId | None) -> str:
 
 
 def _best_voter(raft: "Raft") -> NodeId | None:
-    """Of the other voters that were heard from, the one with most of the log."""
+    """Of the other voters, the one with most of the log; those that are heard from go first."""
     voters = frozenset.intersection(*raft.log.halves)
-    known = [(progress.match_index, peer) for peer, progress in raft.progress.items() if peer in voters]
-    return max(known)[1] if known else None
+    known = [(p.recently_active, p.match_index, peer) for peer, p in raft.progress.items() if peer in voters]
+    return max(known)[2] if known else None
 
 
 def proceed(raft: "Raft") -> None:
@@ -98,12 +98,6 @@ def tick(raft: "Raft") -> None:
     """Give up when an election would have been over."""
     if raft.transfer is not None and raft.ticks >= raft.transfer.deadline:
         give_up(raft, f"{raft.transfer.target} did not take over within an election timeout")
-
-
-def follow_membership(raft: "Raft") -> None:
-    """Nobody hands over to a node that is no voter any more."""
-    if raft.transfer is not None and not all(raft.transfer.target in half for half in raft.log.halves):
-        give_up(raft, f"{raft.transfer.target} is no voter any more")
 
 
 def give_up(raft: "Raft", why: str) -> None:

@@ -5,6 +5,7 @@ Run it: `python examples/counter.py`
 
 import asyncio
 import tempfile
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 
 from raftsdk import NodeBuilder, RaftNode, run
@@ -26,6 +27,18 @@ class Counter:
     def query(self, query: bytes) -> bytes:
         """The number, as this node knows it."""
         return str(self.total).encode()
+
+    def snapshot(self) -> AsyncIterator[bytes]:
+        """The number as it is at this moment, whatever is added before it is written down: the log may be cut then."""
+        return _in_one_piece(str(self.total).encode())
+
+    async def restore(self, pieces: AsyncIterator[bytes]) -> None:
+        """Go on from the number in a snapshot."""
+        self.total = int(b"".join([piece async for piece in pieces]))
+
+
+async def _in_one_piece(state: bytes) -> AsyncIterator[bytes]:
+    yield state
 
 
 def build(node_id: str, folder: str) -> RaftNode:

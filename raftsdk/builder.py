@@ -1,6 +1,7 @@
 """From parts and names to a node: collects, then reports every fault at once, then assembles."""
 
 from collections.abc import Collection, Mapping, Sequence
+from copy import copy
 from itertools import chain
 from typing import Any, Final, Self
 
@@ -8,6 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from raftsdk import plugins
+from raftsdk.client import Client
 from raftsdk.config import (
     CODECS,
     DEFAULT_CODECS,
@@ -23,9 +25,13 @@ from raftsdk.config import (
     scheme,
 )
 from raftsdk.errors import ConfigError
+from raftsdk.messages import ChangeMembershipRequest
 from raftsdk.ports import API_VERSION, Codec, Credentials, RaftNetwork, StateMachine, Storage, Transport
+from raftsdk.runtime.host import RaftHost
+from raftsdk.runtime.joining import Join
 from raftsdk.runtime.node import RaftNode
 from raftsdk.types import Identity, Membership, NodeId, Suffrage
+from raftsdk.wire.frame import MAX_GROUP
 from raftsdk.wire.rpc import RpcNetwork
 from raftsdk.wire.tls import FileCredentials
 
@@ -42,8 +48,10 @@ _PORTS: Final[Mapping[str, type]] = {
     _CREDENTIALS: Credentials,
 }
 
+_OPTIONAL: Final = frozenset({"install_snapshot", "timeout_now", "read_index", "set_addresses"})
+"""What a network may lack: the port says what a node does without."""
 
-_NETWORKS_OWN: Final = frozenset({"listen", "link", "tls"})  # Settings that say how our own network is to be.
+_NETWORKS_OWN: Final = frozenset({"listen", "link", "tls", "join", "join_as"})  # Settings for our own network.
 
 
 class NodeBuilder:
@@ -78,6 +86,8 @@ class NodeBuilder:
             builder.member(member.id, *member.addresses, suffrage=member.suffrage)
         for transport in config.transports:
             builder.transport(transport)
+        if config.join:
+            builder.join(*config.join, suffrage=config.join_as)
         builder.codecs(*config.codecs).storage(config.storage.kind, path=config.storage.path)
         builder.state_machine(config.state_machine).config(config.raft)
         return builder.link_config(config.link).tls_config(config.tls)
@@ -105,6 +115,12 @@ class NodeBuilder:
     def listen(self, *addresses: str) -> Self:
         """Accept connections at these addresses, when they differ from this member's own."""
         return self._set("listen", addresses)
+
+    def join(self, *addresses: str, suffrage: Suffrage = Suffrage.VOTER) -> Self:
+        """Be taken in by a cluster that runs, some of whose members are at `addresses`, instead of founding one. The
+        only `member` to be named is this node itself.
+        """
+        return self._set("join", addresses)._set("join_as", suffrage)
 
     def codec(self, codec: Codec | str) -> Self:
         """Offer a codec, after those already given. Default: msgpack, then json."""
@@ -160,14 +176,48 @@ class NodeBuilder:
     def build(self) -> RaftNode:
         """The node, ready for `async with`. Raises `ConfigError` with every fault."""
         config, parts = self._checked()
-        return RaftNode(
-            identity=Identity(cluster_id=config.cluster_id, node_id=config.node_id),
-            membership=Membership(members=config.members),
-            network=parts.network or _rpc_network(config, parts),
-            storage=parts.storage,
-            state_machine=parts.state_machine,
-            config=config.raft,
-        )
+        return _node(config, parts, parts.network or _rpc_network(config, parts))
+
+    def build_host(self, state_machines: Mapping[int, StateMachine | str]) -> RaftHost:
+        """Nodes of several groups over the same connections: a state machine for each, by the group's number (0 to
+        2^32 - 1), and under the path of the store, which is given by name, a directory for each. The members that are
+        named found every group. Raises `ConfigError` with every fault.
+        """
+        found = self._faults_of_host(state_machines)
+        checked = {}
+        for number, state_machine in sorted(state_machines.items()):
+            try:
+                checked[number] = self._for_group(number, state_machine)._checked()
+            except ConfigError as error:
+                found += error.faults
+        if found:
+            raise ConfigError([*dict.fromkeys(found)])
+        network = _rpc_network(*next(iter(checked.values())))
+        nodes = {number: _node(config, parts, network.group(number)) for number, (config, parts) in checked.items()}
+        return RaftHost(nodes, network)
+
+    def _faults_of_host(self, state_machines: Mapping[int, object]) -> list[str]:
+        found = []
+        if not state_machines:
+            found.append("there is no group: give a state machine for one at least, e.g. {0: Counter()}")
+        found += [
+            f"{number} is no group: give a number from 0 to {MAX_GROUP}"
+            for number in state_machines
+            if not 0 <= number <= MAX_GROUP
+        ]
+        if self._network is not None:
+            found.append("a network of your own carries one group: leave out network, or build a node")
+        if self._storage is not None and not isinstance(self._storage, str):
+            found.append(f"{_class_name(self._storage)} is the store of one group: give the name of a store instead")
+        if self._settings.get("join"):
+            found.append("a host of groups is founded with its members, and joins nobody: leave out join")
+        return found
+
+    def _for_group(self, number: int, state_machine: StateMachine | str) -> Self:
+        one = copy(self)
+        one._state_machine = state_machine
+        one._storage_path = f"{self._storage_path}/group-{number}" if self._storage_path else ""
+        return one
 
     def _set(self, setting: str, value: object) -> Self:
         self._settings[setting] = value
@@ -216,7 +266,7 @@ class NodeBuilder:
             return None
 
     def _make_transports(self, workshop: "_Workshop", credentials: Credentials | None) -> list[Transport]:
-        addresses = [*self._settings.get("listen", ())]
+        addresses = [*self._settings.get("listen", ()), *self._settings.get("join", ())]
         addresses += chain.from_iterable(member["addresses"] for member in self._settings["members"])
         schemes = dict.fromkeys(scheme(address) for address in addresses if isinstance(address, str))
         made: list[Transport] = []
@@ -247,7 +297,7 @@ class NodeBuilder:
         if self._codecs or self._transports or _NETWORKS_OWN & settings.keys():
             workshop.faults.append(
                 "a network of your own brings its own codecs, transports, listening addresses, links and certificates: "
-                "leave out codec, transport, listen, link_config, tls_config and credentials, or leave out network"
+                "leave out codec, transport, listen, join, link_config, tls_config and credentials, or network"
             )
         return {name: value for name, value in settings.items() if name not in _NETWORKS_OWN}
 
@@ -297,7 +347,7 @@ class _Workshop:
 
     def _keeps_to_its_port(self, group: str, part: object) -> bool:
         port = _PORTS[group]
-        lacking = [name for name in _public_names(port) if not hasattr(part, name)]
+        lacking = [name for name in _public_names(port) if name not in _OPTIONAL and not hasattr(part, name)]
         version = getattr(part, "api_version", API_VERSION)
         if isinstance(part, type):
             fault = f"{part.__name__} is a class: give an object, {part.__name__}(…)"
@@ -314,6 +364,19 @@ class _Workshop:
         return False
 
 
+def _node(config: MemberConfig, parts: _Parts, network: RaftNetwork) -> RaftNode:
+    join = _join(config, parts)
+    return RaftNode(
+        identity=Identity(cluster_id=config.cluster_id, node_id=config.node_id),
+        membership=Membership(() if join else config.members),
+        network=network,
+        storage=parts.storage,
+        state_machine=parts.state_machine,
+        config=config.raft,
+        join=join,
+    )
+
+
 def _rpc_network(config: MemberConfig, parts: _Parts) -> RpcNetwork:
     assert isinstance(config, NodeConfig)
     return RpcNetwork(
@@ -325,6 +388,26 @@ def _rpc_network(config: MemberConfig, parts: _Parts) -> RpcNetwork:
         config=config.link,
         credentials=parts.credentials,
     )
+
+
+def _join(config: MemberConfig, parts: _Parts) -> Join | None:
+    """How the node is to become a member, if it is none from the start: by asking as any client would."""
+    if not isinstance(config, NodeConfig) or not config.join:
+        return None
+    own = next(member for member in config.members if member.id == config.node_id)
+
+    async def ask(request: ChangeMembershipRequest) -> None:
+        client = Client(
+            config.join,
+            codecs=parts.codecs,
+            transports=parts.transports,
+            cluster_id=config.cluster_id,
+            timeout_ms=config.raft.proposal_timeout_ms,
+        )
+        async with client:
+            await client.change_membership(request.members, request.remove)
+
+    return Join(msgspec.structs.replace(own, suffrage=config.join_as), ask)
 
 
 def _unspoken(name: str, spoken: Collection[str]) -> str:

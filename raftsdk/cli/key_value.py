@@ -10,16 +10,23 @@ Keys are 1 to 65,535 bytes of UTF-8 text, values any bytes. A command or query i
     3  delete      the key  empty         u8: 1 if the key was there, else 0
     4  list        prefix   start after   u8: 1 if there is more, else 0; then of each key: length u16, key
     5  digests     prefix   start after   as list, with the SHA-256 of the value (32 bytes) behind each key
+    6  swap        the key  see below     u8: 1 if the value was the expected one and is the new one now, else 0
 
-1 to 4 are commands, for the log; 2, 4 and 5 are queries, for one node's own state. Lists are sorted by the keys'
+The rest of a swap is u8 0 if the key is expected not to be there, or u8 1, the expected value's length u32, and that
+value; behind either, the new value.
+
+1 to 4 and 6 are commands, for the log; 2, 4 and 5 are queries, for one node's own state. Lists are sorted by the keys'
 bytes and come in pages: ask again with the last key of a page as `start after`. Anything else raises `ValueError`,
 before any state has changed, on every node alike.
+
+A snapshot is, of each key, in no order: its length u16, its value's length u32, the key, the value.
 """
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from hashlib import sha256
 from itertools import takewhile
+from struct import Struct as Layout
 from typing import Final, TypeAlias
 
 from msgspec import Struct
@@ -29,6 +36,7 @@ GET: Final = 2
 DELETE: Final = 3
 LIST: Final = 4
 DIGESTS: Final = 5
+SWAP: Final = 6
 
 MAX_KEY_BYTES: Final = 2**16 - 1
 
@@ -38,19 +46,23 @@ MAX_PAGE_BYTES: Final = 256 * 1024
 MAX_PAGE_DIGESTED_BYTES: Final = 16 * 1024 * 1024
 """A page of digests ends after hashing so much: some 20 ms, which no heartbeat notices."""
 
+SNAPSHOT_PIECE_BYTES: Final = 64 * 1024
+"""A piece of a snapshot ends with the key that passes this: far below a millisecond's work, unless a value is large."""
+
 _HEADER_BYTES: Final = 3
+_RECORD_HEADER: Final = Layout(">HI")  # of a key in a snapshot
 _DIGEST_BYTES: Final = 32
 _NO: Final = b"\0"
 _YES: Final = b"\1"
 
 
 class KeyValue:
-    """The map. A `raftsdk.ports.StateMachine`."""
+    """The map. A `raftsdk.ports.StateMachine`, and a `raftsdk.ports.SnapshotStateMachine`."""
 
     def __init__(self) -> None:
         self._values: dict[bytes, bytes] = {}
         self._sorted: list[bytes] | None = None  # All keys in order; None after a key came or went.
-        self._commands = {GET: self._get, DELETE: self._delete, LIST: self._list}
+        self._commands = {GET: self._get, DELETE: self._delete, LIST: self._list, SWAP: self._swap}
         self._queries = {GET: self._get, LIST: self._list, DIGESTS: self._digests}
 
     def apply(self, command: bytes, index: int) -> bytes:
@@ -66,6 +78,26 @@ class KeyValue:
         key_end = _key_end(query)
         return _operation(self._queries, query)(query[_HEADER_BYTES:key_end], query[key_end:])
 
+    def snapshot(self) -> AsyncIterator[bytes]:
+        """Every key and value as of now. Held fast by a shallow copy: keys and values are never changed in place."""
+        return _written(self._values.copy())
+
+    async def restore(self, pieces: AsyncIterator[bytes]) -> None:
+        """Replace everything by what is in `pieces`. Raises `ValueError` for what is no snapshot of this service."""
+        self._values = values = {}  # first, so that no two states are in memory
+        self._sorted = None
+        unread = bytearray()
+        async for piece in pieces:
+            unread += piece
+            place = 0
+            while (end := _record_end(unread, place)) <= len(unread):
+                value_start = place + _RECORD_HEADER.size + int.from_bytes(unread[place : place + 2])
+                values[bytes(unread[place + _RECORD_HEADER.size : value_start])] = bytes(unread[value_start:end])
+                place = end
+            del unread[:place]
+        if unread:
+            raise ValueError(f"the snapshot is cut short: {len(unread)} bytes are less than a key and its value")
+
     def _put(self, key: bytes, value: bytes) -> bytes:
         known = key in self._values
         if not known:
@@ -78,6 +110,14 @@ class KeyValue:
         _require_empty(rest)
         value = self._values.get(key)
         return _NO if value is None else _YES + value
+
+    def _swap(self, key: bytes, rest: bytes) -> bytes:
+        expected, value = _split_swap(rest)
+        _require_key(key)
+        if self._values.get(key) != expected:
+            return _NO
+        self._put(key, value)
+        return _YES
 
     def _delete(self, key: bytes, rest: bytes) -> bytes:
         _require_empty(rest)
@@ -115,6 +155,25 @@ class KeyValue:
         return takewhile(lambda key: key.startswith(prefix), following)
 
 
+async def _written(values: dict[bytes, bytes]) -> AsyncIterator[bytes]:
+    piece = bytearray()
+    for key, value in values.items():
+        piece += _RECORD_HEADER.pack(len(key), len(value)) + key + value
+        if len(piece) >= SNAPSHOT_PIECE_BYTES:
+            yield bytes(piece)
+            piece.clear()
+    if piece:
+        yield bytes(piece)
+
+
+def _record_end(snapshot: bytearray, place: int) -> int:
+    """Where the key and value that begin at `place` end, as far as that can be told."""
+    if len(snapshot) < place + _RECORD_HEADER.size:
+        return place + _RECORD_HEADER.size
+    key_bytes, value_bytes = _RECORD_HEADER.unpack_from(snapshot, place)
+    return place + _RECORD_HEADER.size + int(key_bytes) + int(value_bytes)
+
+
 _Handler: TypeAlias = Callable[[bytes, bytes], bytes]
 
 
@@ -141,6 +200,16 @@ def _require_key(key: bytes) -> None:
     if not key:
         raise ValueError(f"a key has 1 to {MAX_KEY_BYTES} bytes")
     key.decode()  # UnicodeDecodeError is a ValueError
+
+
+def _split_swap(rest: bytes) -> tuple[bytes | None, bytes]:
+    """The expected value and the new one, of what follows the key in a swap."""
+    if rest[:1] == _NO:
+        return None, rest[1:]
+    end = 5 + int.from_bytes(rest[1:5])
+    if rest[:1] != _YES or len(rest) < end:
+        raise ValueError("the expected value of a swap is cut short, or there is no telling whether there is one")
+    return rest[5:end], rest[end:]
 
 
 def _require_empty(rest: bytes) -> None:
@@ -174,6 +243,14 @@ def delete_command(key: str) -> bytes:
     return _message(DELETE, key)
 
 
+def swap_command(key: str, expected: bytes | None, value: bytes) -> bytes:
+    """Set `key` to `value` if its value is `expected`, None being none; the result is read by `parse_flag`: whether it
+    was.
+    """
+    held = _NO if expected is None else _YES + len(expected).to_bytes(4) + expected
+    return _message(SWAP, key, held + value)
+
+
 def list_message(prefix: str = "", start_after: str = "") -> bytes:
     """A page of keys, as a command (linearizable) or a query (local); read by `parse_keys`."""
     return _message(LIST, prefix, start_after.encode())
@@ -185,9 +262,9 @@ def digests_query(prefix: str = "", start_after: str = "") -> bytes:
 
 
 def parse_flag(result: bytes) -> bool:
-    """Of a put or delete: whether the key was there before."""
+    """Of a put or delete: whether the key was there before. Of a swap: whether the value is the new one now."""
     if result not in (_NO, _YES):
-        raise ValueError("not the result of a put or a delete")
+        raise ValueError("not the result of a put, a delete or a swap")
     return result == _YES
 
 

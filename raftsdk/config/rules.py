@@ -107,6 +107,26 @@ def _somebody_may_vote(members: Sequence[Mapping[str, Any]]) -> Iterator[Fault]:
         yield "members", 'has no voter, so nothing can ever be decided: give at least one suffrage = "voter"'
 
 
+def _somebody_may_vote_or_be_asked(members: Sequence[Mapping[str, Any]], join: Sequence[str]) -> Iterator[Fault]:
+    return iter(()) if join else _somebody_may_vote(members)
+
+
+def _whoever_joins_names_itself_alone(
+    node_id: str, members: Sequence[Mapping[str, Any]], join: Sequence[str]
+) -> Iterator[Fault]:
+    others = [member["id"] for member in members if member.get("id", node_id) != node_id]
+    if join and others:
+        yield (
+            "members",
+            f"has {', '.join(others[:10])} besides {node_id}, which is to join a cluster that runs: leave the others "
+            "out, since the cluster says who they are; or leave out join, if this node is to found it with them",
+        )
+
+
+def _the_cluster_is_asked_at_proper_addresses(join: Sequence[str]) -> Iterator[Fault]:
+    return address_faults("join", join)
+
+
 def _the_members_fit_a_message(members: Sequence[Mapping[str, Any]]) -> Iterator[Fault]:
     if len(members) > MAX_MEMBERS:
         yield "members", f"are {len(members)}, and a message carries {MAX_MEMBERS} at the most: leave some out"
@@ -151,11 +171,11 @@ def _the_largest_call_fits_a_frame(raft: Mapping[str, Any], link: Mapping[str, A
 
 
 def _tls_has_certificates(
-    members: Sequence[Mapping[str, Any]], listen: Sequence[str], tls: Mapping[str, Any]
+    members: Sequence[Mapping[str, Any]], listen: Sequence[str], join: Sequence[str], tls: Mapping[str, Any]
 ) -> Iterator[Fault]:
     if any(tls.get(setting) for setting in ("certificate", "key")):
         return  # If it is half of what is needed, the table's own rules say so.
-    asking = [where for where, address in _all_addresses(members, listen) if scheme(address) in TLS_SCHEMES]
+    asking = [where for where, address in _all_addresses(members, listen, join) if scheme(address) in TLS_SCHEMES]
     if asking:
         yield "tls.certificate", f"is missing, and {asking[0]} asks for TLS: give a table [tls] with {_TLS_FILES}"
 
@@ -179,9 +199,12 @@ def _located_addresses(members: Iterable[Mapping[str, Any]]) -> Iterator[tuple[s
             yield f"members[{place}].addresses[{nth}]", address
 
 
-def _all_addresses(members: Iterable[Mapping[str, Any]], listen: Sequence[str]) -> Iterator[tuple[str, str]]:
+def _all_addresses(
+    members: Iterable[Mapping[str, Any]], listen: Sequence[str], join: Sequence[str]
+) -> Iterator[tuple[str, str]]:
     yield from _located_addresses(members)
-    yield from ((f"listen[{place}]", address) for place, address in enumerate(listen))
+    for setting, addresses in (("listen", listen), ("join", join)):
+        yield from ((f"{setting}[{place}]", address) for place, address in enumerate(addresses))
 
 
 # -- addresses
@@ -290,7 +313,7 @@ def _named(values: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
     for setting, group in (("codecs", CODECS), ("transports", TRANSPORTS)):
         yield from ((group, f"{setting}[{place}]", name) for place, name in enumerate(values.get(setting, ())))
     if values.get("transports") == []:
-        located = _all_addresses(values.get("members", ()), values.get("listen", ()))
+        located = _all_addresses(values.get("members", ()), values.get("listen", ()), values.get("join", ()))
         schemes = {scheme(address): where for where, address in located if _ADDRESS.fullmatch(address)}
         yield from ((TRANSPORTS, f"the scheme of {where}", name) for name, where in schemes.items())
 
@@ -312,7 +335,10 @@ CLUSTER: Final[Sequence[Rule]] = (
     _the_addresses_fit_a_message,
 )
 WIRED: Final[Sequence[Rule]] = (
-    *CLUSTER,
+    *(rule for rule in CLUSTER if rule is not _somebody_may_vote),
+    _somebody_may_vote_or_be_asked,
+    _whoever_joins_names_itself_alone,
+    _the_cluster_is_asked_at_proper_addresses,
     _the_node_listens_at_proper_addresses,
     _every_member_can_be_reached,
     _no_two_members_share_an_address,

@@ -24,7 +24,7 @@ from raftsdk.config import rules
 from raftsdk.config.reading import Reader, Rules, merge, read_text
 from raftsdk.errors import ConfigError
 from raftsdk.messages import MAX_ENTRIES
-from raftsdk.types import Member, NodeId
+from raftsdk.types import Member, NodeId, Suffrage
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -105,7 +105,9 @@ class RaftConfig(_Settings, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     )
     max_uncommitted_bytes: Annotated[int, _at_least_1("Proposed and not yet committed; more is refused.")] = 64 * MIB
     max_command_bytes: Annotated[int, _at_least_1("The largest command that is accepted.")] = 4 * MIB
-    max_pending_proposals: Annotated[int, _at_least_1("Proposals waiting for their result; more is refused.")] = 65_536
+    max_pending_proposals: Annotated[int, _at_least_1("Proposals, or reads, without a result; more is refused.")] = (
+        65_536
+    )
     max_inbox_events: Annotated[int, _at_least_1("Events waiting for the algorithm; more is refused.")] = 16_384
     proposal_timeout_ms: Annotated[int, _at_least_1("After this a proposal's outcome is called unknown.")] = 10_000
 
@@ -126,6 +128,14 @@ class LinkConfig(_Settings, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     max_half_open_connections: Annotated[int, _at_least_1("Accepted and not through the hello yet.")] = 64
     max_calls_per_connection: Annotated[int, _at_least_1("Requests of one connection without an answer yet.")] = 4_096
     idle_timeout_ms: Annotated[int, _at_least_1("From one whole frame of an accepted connection to the next.")] = 60_000
+    snapshot_piece_bytes: Annotated[
+        int,
+        Meta(ge=1, le=MIB, description="A piece of a snapshot on its way to a peer; less where frames are shorter."),
+    ] = 256 * KIB
+    max_snapshot_bytes_per_second: Annotated[
+        int,
+        Meta(ge=0, le=2**40, description="Of snapshots to all peers together, so that other traffic has room; 0: any."),
+    ] = 0
 
 
 class Clients(StrEnum):
@@ -183,6 +193,16 @@ class NodeConfig(MemberConfig, frozen=True, kw_only=True, forbid_unknown_fields=
     listen: Annotated[
         tuple[str, ...], Meta(description="Addresses to accept connections at. Default: this member's own addresses.")
     ] = ()
+    join: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Addresses of a cluster that runs, to be asked to take in this node once its directory is new; "
+            "members then names this node alone."
+        ),
+    ] = ()
+    join_as: Annotated[
+        Suffrage, Meta(description="What a node that joins becomes: a voter, once it has caught up; or a learner.")
+    ] = Suffrage.VOTER
     codecs: Annotated[tuple[str, ...], Meta(description="Codecs to offer, the preferred one first.")] = DEFAULT_CODECS
     transports: Annotated[
         tuple[str, ...], Meta(description="Names of transports. Default: the ones the addresses' schemes name.")

@@ -1,87 +1,107 @@
-"""Committed entries into the state machine, in order, in slices, beside the loop and never inside its turn."""
+"""What is committed into the state, in order, in slices, beside the loop and never inside its turn."""
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
 from time import monotonic
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from raftsdk.core.ready import Committed
-from raftsdk.errors import CommandFailed
-from raftsdk.ports import StateMachine
-from raftsdk.runtime.proposals import Outcome
-from raftsdk.types import Entry, EntryKind, LogIndex
+from raftsdk.errors import StorageFailed
+from raftsdk.ports import SnapshotStore, Storage
+from raftsdk.runtime.applied import AppliedState
+from raftsdk.runtime.outcomes import Outcome
+from raftsdk.types import Entry, LogIndex, SnapshotMeta
 
-SLICE_S = 0.005
+SLICE_S: Final = 0.005
 """After so long in one go, everything else in the event loop gets a turn: a long replay must not delay heartbeats."""
 
-MAX_FAILURE_CHARS = 1000
-"""Of what a state machine raised: its proposer may be far away, and the text may be a whole command."""
+PIECE_BYTES: Final = 256 * 1024
+"""How much of a snapshot is read at once."""
 
 OnApplied: TypeAlias = Callable[[LogIndex, Sequence[Entry], Sequence[Outcome]], None]
+OnRestored: TypeAlias = Callable[[SnapshotMeta], None]
 
 
 class Applier:
-    """Feeds one state machine. What a command raises is that command's result; the next one follows."""
+    """Feeds one state. What a command raises is that command's outcome; the next one follows.
 
-    def __init__(self, state_machine: StateMachine, on_applied: OnApplied) -> None:
-        self._state_machine = state_machine
+    While a snapshot is being restored, the state is none: `restoring` says so from when that was asked for.
+    """
+
+    def __init__(self, state: AppliedState, storage: Storage, on_applied: OnApplied, on_restored: OnRestored) -> None:
+        self._state = state
+        self._storage = storage
         self._on_applied = on_applied
-        self._queue: deque[Committed] = deque()
+        self._on_restored = on_restored
+        self._queue: deque[Committed | SnapshotMeta] = deque()
         self._wake = asyncio.Event()
-        self.applied_index: LogIndex = 0
+        self.restoring = False
 
     def feed(self, committed: Committed) -> None:
         """Apply these next."""
         self._queue.append(committed)
         self._wake.set()
 
+    def restore(self, meta: SnapshotMeta) -> None:
+        """Become the state of this snapshot next. Whatever was to be done before is in it: it is not done any more."""
+        self.restoring = True
+        self._queue.clear()
+        self._queue.append(meta)
+        self._wake.set()
+
     async def run(self) -> None:
-        """Apply whatever is fed, until cancelled."""
+        """Do whatever is fed, until cancelled."""
         while True:
             await self._wake.wait()
             self._wake.clear()
             until = monotonic() + SLICE_S
             while self._queue:
-                committed = self._queue.popleft()
-                entries, done = iter(committed.entries), 0
-                while results := self._apply(entries, committed.first_index + done, until):
-                    self.applied_index = committed.first_index + done + len(results) - 1
-                    self._on_applied(
-                        committed.first_index + done, committed.entries[done : done + len(results)], results
-                    )
-                    done += len(results)
-                    if monotonic() > until:
-                        await asyncio.sleep(0)
-                        until = monotonic() + SLICE_S
+                work = self._queue.popleft()
+                if isinstance(work, SnapshotMeta):
+                    await self._restore(work)
+                else:
+                    until = await self._apply(work, until)
 
-    def _apply(self, entries: Iterator[Entry], first_index: LogIndex, until: float) -> list[Outcome]:
-        """The results of the next `entries`: of one at least, if there is one, and of no more once `until` is past."""
-        results: list[Outcome] = []
-        for index, entry in enumerate(entries, first_index):
-            results.append(self._result(entry.data, index) if entry.kind == EntryKind.COMMAND else b"")
+    async def _apply(self, committed: Committed, until: float) -> float:
+        """Apply these, and return until when the slice lasts that was begun."""
+        entries, first_index = committed.entries, committed.first_index
+        while True:
+            outcomes = self._state.apply(entries, first_index, clock=monotonic, until=until)
+            self._on_applied(first_index, entries[: len(outcomes)], outcomes)
+            first_index += len(outcomes)
+            entries = entries[len(outcomes) :]
             if monotonic() > until:
-                break
-        return results
+                await asyncio.sleep(0)
+                until = monotonic() + SLICE_S
+            if not entries or self.restoring:
+                return until
 
-    def _result(self, command: bytes, index: LogIndex) -> Outcome:
+    async def _restore(self, meta: SnapshotMeta) -> None:
+        assert isinstance(self._storage, SnapshotStore), "a snapshot was received without a store for it"
         try:
-            result = self._state_machine.apply(command, index)
-        except MemoryError:
-            raise  # this node's trouble, which the others do not share: going on would let its state differ from theirs
-        except Exception as error:
-            return failure(error)
-        return result if type(result) is bytes else no_bytes(self._state_machine.apply, result)
+            async with aclosing(_pieces(self._storage, meta)) as pieces:
+                await self._state.restore(meta, pieces)
+        except StorageFailed:
+            if not self._has_later():
+                raise
+        if not self._has_later():
+            self.restoring = False
+            self._on_restored(meta)
+
+    def _has_later(self) -> bool:
+        """Whether another snapshot is to be restored next. Then this one need not even be in the store any more."""
+        return any(isinstance(work, SnapshotMeta) for work in self._queue)
 
 
-def failure(error: Exception) -> CommandFailed:
-    """What whoever asked is told of an exception of the state machine: its type, and its text if it has one."""
-    with suppress(Exception):  # a stranger's __str__ may raise, too
-        return CommandFailed(f"{type(error).__name__}: {error}"[:MAX_FAILURE_CHARS])
-    return CommandFailed(type(error).__name__)
-
-
-def no_bytes(method: Callable[..., object], result: object) -> CommandFailed:
-    """What is said when a state machine's `method` returned something that no answer can carry."""
-    return CommandFailed(f"TypeError: {method.__qualname__} returned {type(result).__name__}, not bytes")
+async def _pieces(store: SnapshotStore, meta: SnapshotMeta) -> AsyncGenerator[bytes, None]:
+    source = await store.open_snapshot(meta)
+    try:
+        offset = 0
+        while piece := await source.read(offset, PIECE_BYTES):
+            offset += len(piece)
+            yield piece
+            await asyncio.sleep(0)  # A store in memory suspends nobody, and heartbeats are due.
+    finally:
+        await source.aclose()

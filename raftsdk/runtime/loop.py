@@ -3,54 +3,70 @@
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable
-from typing import TypeAlias
+from collections.abc import Callable, Coroutine, Sequence
+from time import monotonic
+from typing import Any, TypeAlias
 
 from raftsdk.config import RaftConfig
-from raftsdk.core.events import Event, Persisted, Received, Tick
+from raftsdk.core.events import Event, Persisted, Received, Tick, TransferLeadership
 from raftsdk.core.raft import Raft
-from raftsdk.core.ready import Alarm, Ready, Respond
+from raftsdk.core.ready import Alarm, ReadReady, Ready, Respond
 from raftsdk.errors import NotLeader
-from raftsdk.messages import ErrorCode, ErrorResponse, PeerRequest, Response
+from raftsdk.messages import Consistency, ErrorCode, ErrorResponse, PeerRequest, Response
 from raftsdk.ports import RaftNetwork, Storage
+from raftsdk.runtime.applied import AppliedState
 from raftsdk.runtime.applier import Applier
+from raftsdk.runtime.outcomes import Outcome, Settle
 from raftsdk.runtime.peers import Peers
-from raftsdk.runtime.proposals import Proposals, Settle
-from raftsdk.types import Write
+from raftsdk.runtime.proposals import Proposals
+from raftsdk.runtime.reads import Reads
+from raftsdk.runtime.sessions import LogClock
+from raftsdk.runtime.snapshots import OwnSnapshots, ReceivedSnapshots
+from raftsdk.types import Entry, LogIndex, Member, NodeId, SnapshotMeta, Write
 
 log = logging.getLogger("raftsdk.node")
 
 Reply: TypeAlias = Callable[[Response], None]
+Job: TypeAlias = Callable[[], Coroutine[Any, Any, None]]
+EndTransfer: TypeAlias = Callable[[str], None]
+"""Told once why leadership was not handed over; the empty text when it was."""
 
 
 class Loop:
     """Turns facts into work. Nothing else touches the core, and no turn ever waits."""
 
     def __init__(
-        self,
-        raft: Raft,
-        storage: Storage,
-        network: RaftNetwork,
-        applier: Applier,
-        proposals: Proposals,
-        config: RaftConfig,
+        self, raft: Raft, storage: Storage, network: RaftNetwork, state: AppliedState, config: RaftConfig
     ) -> None:
         self._raft = raft
         self._storage = storage
-        self._peers = Peers(network, self.post)
-        self._applier = applier
-        self._proposals = proposals
+        self._state = state
         self._config = config
+        self._peers = Peers(network, storage, raft.id, self.post)
+        self._applier = Applier(state, storage, self._applied, self._restored)
+        self._received = ReceivedSnapshots(storage, self.post, self._refuse_piece)
+        self.proposals = Proposals(config)
+        self.reads = Reads(state, config)
+        self.snapshots = OwnSnapshots(state, storage, config, self.post)
+        self.log_clock = LogClock(monotonic)
         self._inbox: deque[Event] = deque()
         self._wake = asyncio.Event()
         self._replies: dict[int, Reply] = {}
         self._next_token = 0
+        self._transfers: dict[int, EndTransfer] = {}
         self._held: deque[Respond] = deque()  # in the order of the writes they wait for
         self._durable = 0  # number of the last write that is durable
         self._last_alarms: dict[str, float] = {}  # by name: when it was last logged
         self._writes: asyncio.Queue[Write] = asyncio.Queue(maxsize=1)
         self._shown = (raft.role, raft.term, raft.leader_id)
-        self.leader_changed = asyncio.Event()  # set, and replaced, whenever role, term or leader change
+        self._ticked_at = monotonic()
+        self._is_member = raft.membership.member(raft.id) is not None
+        self.changed = asyncio.Event()  #: Set, and replaced, whenever role, term, leader or members change.
+        self.has_written = asyncio.Event()  #: Set with the first write: a new node's identity is on its disk.
+        self._peers.locate(raft.log.memberships())
+        if raft.log.snapshot is not None:
+            self.snapshots.stored(raft.log.snapshot)
+            self.reads.paused = True  # until the core's first work, restoring it, is done
 
     # -- what happens
 
@@ -61,8 +77,29 @@ class Loop:
 
     def propose(self, command: bytes, settle: Settle) -> None:
         """Put a command into the next turn's batch. Raises as `Proposals.add` does."""
-        self._proposals.add(command, settle)
+        self.proposals.add(command, settle)
         self._wake.set()
+
+    def propose_for_session(self, kind: int, data: bytes, settle: Settle) -> None:
+        """Put an entry that concerns a session into the next turn's batch. Raises as `Proposals.add` does."""
+        self.proposals.add_for_session(kind, data, settle)
+        self._wake.set()
+
+    def change_membership(self, members: Sequence[Member], remove: Sequence[NodeId], settle: Settle) -> None:
+        """Ask for other members, next turn. `settle` is told of the first entry of the change."""
+        self.post(self.proposals.offer_change(members, remove, self._deadline(), settle))
+
+    def transfer_leadership(self, target: NodeId | None, end: EndTransfer) -> None:
+        """Hand over leadership, next turn on."""
+        self._next_token += 1
+        self._transfers[self._next_token] = end
+        self.post(TransferLeadership(self._next_token, target))
+
+    def read(self, query: bytes | None, consistency: Consistency, max_staleness_ms: int, settle: Settle) -> None:
+        """Take a read, for now or the next turn. Raises as `Reads.add` does."""
+        self.reads.add(query, consistency, max_staleness_ms, settle)
+        if self.reads.new:
+            self._wake.set()
 
     def receive(self, request: PeerRequest, reply: Reply) -> None:
         """A peer asks. `reply` is called once, when the answer may be given."""
@@ -75,62 +112,80 @@ class Loop:
 
     # -- the tasks
 
-    async def run(self) -> None:
-        """Take turns until cancelled."""
-        clock = asyncio.get_running_loop().time
+    def jobs(self) -> Sequence[Job]:
+        """What is to run, side by side, until it is cancelled."""
+        return (self._run, self._persist, self._tick, self._applier.run, self._received.run)
+
+    async def _run(self) -> None:
+        """Take turns."""
         try:
             while True:
                 await self._wake.wait()
                 self._wake.clear()
-                self._turn(clock() + self._config.proposal_timeout_ms / 1000)
+                self._turn()
         finally:
             await self._peers.aclose()
+            await self.snapshots.aclose()
             for reply in self._replies.values():
                 reply(ErrorResponse(code=ErrorCode.STOPPED, message=f"{self._raft.id} has stopped"))
             self._replies.clear()
 
-    async def persist(self) -> None:
-        """Carry out writes, one at a time, until cancelled. What `persist` raises ends the node."""
+    async def _persist(self) -> None:
+        """Carry out writes, one at a time. What `persist` raises ends the node."""
         while True:
             write = await self._writes.get()
             await self._storage.persist(write)
+            if write.snapshot is not None:
+                self.snapshots.stored(write.snapshot)
+            self.has_written.set()
             self.post(Persisted(write.number))
 
-    async def tick(self) -> None:
+    async def _tick(self) -> None:
         """Pass time to the core, and notice when something keeps the event loop from running.
 
-        Never more than one tick at a time: while this process was stopped or busy, what peers sent was not read either,
-        and counting that time as silence would cost an election each time.
+        After standing still it is one tick that says how much time it stands for: what peers sent meanwhile was not
+        read either, and counting that time as their silence would cost an election each time.
         """
         interval = self._config.tick_interval_ms / 1000
         alarm_s = interval * self._config.heartbeat_interval_ticks
-        clock = asyncio.get_running_loop().time
-        due = clock() + interval
+        due = monotonic() + interval
         while True:
-            await asyncio.sleep(due - clock())
-            now = clock()
-            if now - due > alarm_s:
+            await asyncio.sleep(due - monotonic())
+            now = monotonic()
+            late = max(now - due, 0.0)
+            if late > alarm_s:
                 log.warning(
                     "the event loop of %s stood still for %d ms: heartbeats are late; is an apply or a query so long?",
                     self._raft.id,
-                    (now - due) * 1000,
+                    late * 1000,
                 )
-            due = max(due + interval, now)
-            self._proposals.expire(now)
-            self.post(Tick())
+            lapsed = 1 + int(late / interval)
+            due += lapsed * interval
+            self.proposals.expire(now)
+            self.reads.expire(self.not_leader())
+            self._ticked_at = now
+            self.post(Tick(lapsed))
 
     # -- one turn
 
-    def _turn(self, deadline: float) -> None:
+    def _turn(self) -> None:
         step, inbox = self._raft.step, self._inbox
         while inbox:
             event = inbox.popleft()
             if type(event) is Persisted:
                 self._release(event.number)
+            elif type(event) is Tick:
+                self.reads.ticked(self._ticked_at)
             step(event)
-        if self._proposals.waiting:
-            step(self._proposals.offer(deadline))
+        if self.proposals.waiting:
+            step(self.proposals.offer(self._deadline()))
+        if self.reads.new:
+            for read_index in self.reads.offer():
+                step(read_index)
         self._carry_out(self._raft.ready())
+
+    def _deadline(self) -> float:
+        return monotonic() + self._config.proposal_timeout_ms / 1000
 
     def _carry_out(self, ready: Ready) -> None:
         self._peers.start(ready.calls)
@@ -143,13 +198,28 @@ class Loop:
             else:
                 self._reply(response)
         for accepted in ready.accepted:
-            self._proposals.accepted(accepted)
+            self.proposals.accepted(accepted)
         for refused in ready.refused:
-            self._proposals.refused(refused, self.not_leader())
-        if ready.committed:
-            self._applier.feed(ready.committed)
+            self.proposals.refused(refused, self.not_leader())
         for alarm in ready.alarms:
             self._show_alarm(alarm)
+        if ready.membership:
+            self._follow_membership()
+        for ended in ready.transfers:
+            self._transfers.pop(ended.token)(ended.why)
+        if ready.pieces:
+            self._received.keep(ready.pieces)
+        if ready.restore:
+            self.reads.paused = True
+            self.proposals.skipped(ready.restore.index)
+            self._applier.restore(ready.restore)
+        if ready.committed:
+            self._applier.feed(ready.committed)
+        for read in ready.reads:
+            if isinstance(read, ReadReady):
+                self.reads.confirmed(read)
+            else:
+                self.reads.refused(read.token, self.not_leader())
         self._show_role()
 
     def _release(self, durable: int) -> None:
@@ -161,14 +231,65 @@ class Loop:
     def _reply(self, respond: Respond) -> None:
         self._replies.pop(respond.token)(respond.response)
 
+    def _refuse_piece(self, token: int, why: str) -> None:
+        self._replies.pop(token)(ErrorResponse(code=ErrorCode.OVERLOADED, message=why, retry_after_ms=100))
+
+    # -- what the applier reports
+
+    def _applied(self, first_index: LogIndex, entries: Sequence[Entry], outcomes: Sequence[Outcome]) -> None:
+        self.log_clock.saw(self._state.sessions.log_time_ms)
+        self.proposals.applied(first_index, entries, outcomes)
+        self.snapshots.progressed()
+        self.reads.progressed()
+        if self._state.membership_index >= first_index:
+            self._tell_change()
+
+    def _restored(self, meta: SnapshotMeta) -> None:
+        log.info("%s has restored the snapshot of entry %d", self._raft.id, meta.index)
+        self.log_clock.saw(self._state.sessions.log_time_ms)
+        self.reads.paused = False
+        self.reads.progressed()
+        self._tell_change()
+
+    # -- the end
+
+    def stop(self) -> None:
+        """Tell everybody who waits that nothing more will come. The tasks are ended by whoever runs them."""
+        self.proposals.stop()
+        self.reads.stop()
+        for end in self._transfers.values():
+            end("the node stopped")
+        self._transfers.clear()
+        self._tell_change()
+
+    # -- what is known, and told
+
     def not_leader(self) -> NotLeader:
         """Where to ask instead, as far as this node knows."""
-        leader = self._raft.membership.member(self._raft.leader_id) if self._raft.leader_id else None
-        return NotLeader(leader.id, leader.addresses) if leader else NotLeader(self._raft.leader_id)
+        leader_id = self._raft.leader_id
+        if leader_id is None or leader_id == self._raft.id:  # it leads, and could not get a quorum's answer
+            return NotLeader()
+        leader = self._raft.membership.member(leader_id)
+        return NotLeader(leader_id, leader.addresses if leader else ())
+
+    def _tell_change(self) -> None:
+        self.changed.set()
+        self.changed = asyncio.Event()
+
+    def _follow_membership(self) -> None:
+        membership = self._raft.membership
+        self._peers.locate(self._raft.log.memberships())
+        is_member = membership.member(self._raft.id) is not None
+        if self._is_member and not is_member:
+            log.warning("%s was removed from its cluster: once that is committed, it may be stopped", self._raft.id)
+        self._is_member = is_member
+        ids = ", ".join(f"{member.id} ({member.suffrage})" for member in membership.members)
+        log.info("%s knows as members: %s%s", self._raft.id, ids, "; a change is under way" * bool(membership.outgoing))
+        self._tell_change()
 
     def _show_alarm(self, alarm: Alarm) -> None:
         """One line a second for each kind: what raises alarms may do so as fast as the network carries it."""
-        now = asyncio.get_running_loop().time()
+        now = monotonic()
         if now - self._last_alarms.get(alarm.name, -1.0) >= 1.0:
             self._last_alarms[alarm.name] = now
             log.error("%s: %s: %s", self._raft.id, alarm.name, alarm.text)
@@ -177,6 +298,5 @@ class Loop:
         shown = (self._raft.role, self._raft.term, self._raft.leader_id)
         if shown != self._shown:
             self._shown = shown
-            self.leader_changed.set()
-            self.leader_changed = asyncio.Event()
+            self._tell_change()
             log.info("%s is %s in term %d; leader: %s", self._raft.id, *shown[:2], shown[2] or "none")

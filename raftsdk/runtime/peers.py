@@ -6,22 +6,38 @@ from collections.abc import Callable, Sequence
 
 from raftsdk.core.events import Answered, CallFailed
 from raftsdk.core.ready import Call
-from raftsdk.errors import RaftError, Refused
-from raftsdk.messages import AppendEntriesRequest, PeerResponse
-from raftsdk.ports import RaftNetwork
-from raftsdk.types import NodeId
+from raftsdk.errors import RaftError, Refused, StorageFailed, Unreachable
+from raftsdk.messages import (
+    AppendEntriesRequest,
+    ErrorCode,
+    InstallSnapshotRequest,
+    PeerResponse,
+    RequestVoteRequest,
+    TimeoutNowRequest,
+)
+from raftsdk.ports import RaftNetwork, SnapshotStore, Storage
+from raftsdk.runtime.snapshots import meta_of
+from raftsdk.types import Membership, NodeId
 
 log = logging.getLogger("raftsdk.peers")
 
 
 class Peers:
-    """Starts the core's calls, in the order given, and posts how each of them ended."""
+    """Starts the core's calls, in the order given, and posts how each of them ended. Knows where the members are.
 
-    def __init__(self, network: RaftNetwork, post: Callable[[Answered | CallFailed], None]) -> None:
+    A method that the network lacks, because it was written before there were such calls, is a call that fails.
+    """
+
+    def __init__(
+        self, network: RaftNetwork, storage: Storage, own_id: NodeId, post: Callable[[Answered | CallFailed], None]
+    ) -> None:
         self._network = network
+        self._storage = storage
+        self._own_id = own_id
         self._post = post
         self._tasks: set[asyncio.Task[None]] = set()
         self._shown_at: dict[NodeId, float] = {}
+        self._located: dict[NodeId, tuple[str, ...]] = {}
 
     def start(self, calls: Sequence[Call]) -> None:
         """Begin every call. Tasks take their first step in the order they were made, so the network sees that order."""
@@ -36,11 +52,12 @@ class Peers:
             if isinstance(call.request, AppendEntriesRequest):
                 response = await self._network.append_entries(call.target, call.request)
             else:
-                response = await self._network.request_vote(call.target, call.request)
+                response = await self._ask(call)
             if not isinstance(response, PeerResponse):
                 raise TypeError(f"{type(response).__name__} is no answer of a peer's")
-        except Refused as refused:
-            self._show(call.target, refused)
+        except (Refused, StorageFailed) as error:
+            if not isinstance(error, Refused) or error.code != ErrorCode.STOPPED:  # which is no news
+                self._show(call.target, error)
             self._post(CallFailed(call))
         except (RaftError, OSError, TimeoutError):
             self._post(CallFailed(call))
@@ -55,12 +72,57 @@ class Peers:
         else:
             self._post(Answered(call, response))
 
-    def _show(self, target: NodeId, refused: Refused) -> None:
+    async def _ask(self, call: Call) -> object:
+        """The rarer requests."""
+        target, request = call.target, call.request
+        if isinstance(request, RequestVoteRequest):
+            return await self._network.request_vote(target, request)
+        if isinstance(request, InstallSnapshotRequest):
+            return await self._send_snapshot(target, request)
+        name = "timeout_now" if isinstance(request, TimeoutNowRequest) else "read_index"
+        method = getattr(self._network, name, None)
+        if method is None:
+            raise Unreachable(f"the network has no {name}")
+        return await method(target, request)
+
+    async def _send_snapshot(self, target: NodeId, request: InstallSnapshotRequest) -> object:
+        if not hasattr(self._network, "install_snapshot") or not isinstance(self._storage, SnapshotStore):
+            raise Unreachable("the network has no install_snapshot")
+        source = await self._storage.open_snapshot(meta_of(request))
+        try:
+            return await self._network.install_snapshot(target, request, source)
+        finally:
+            await source.aclose()
+
+    def locate(self, memberships: Sequence[Membership]) -> None:
+        """Tell the network where the others are from now on, and who is none of them any more: the last membership is
+        in effect, those before it say where nodes of its outgoing half were.
+        """
+        set_addresses = getattr(self._network, "set_addresses", None)
+        if set_addresses is None:
+            return
+        current = memberships[-1]
+        ids = {*current.outgoing, *(member.id for member in current.members)} - {self._own_id}
+        # Members without any address are found by the network itself.
+        known = (member for membership in memberships for member in membership.members if member.addresses)
+        where = {member.id: member.addresses for member in known if member.id in ids}
+        for target in where.keys() | self._located.keys():
+            addresses = where.get(target, ())
+            if addresses == self._located.get(target):
+                continue
+            try:
+                set_addresses(target, addresses)
+            except Exception as error:  # addresses come from whoever changes the members, and cost that member alone
+                log.error("%s cannot be reached at %s: %s", target, ", ".join(addresses), error)
+        self._located = where
+
+    def _show(self, target: NodeId, error: RaftError) -> None:
         """One line a second for each peer: what it refuses now it will refuse at every heartbeat."""
         now = asyncio.get_running_loop().time()
         if now - self._shown_at.get(target, -1.0) >= 1.0:
             self._shown_at[target] = now
-            log.warning("%s refused a call: %a", target, str(refused))
+            said = "refused a call" if isinstance(error, Refused) else "cannot be sent a snapshot"
+            log.warning("%s %s: %a", target, said, str(error))
 
     async def aclose(self) -> None:
         """Give up on every call."""

@@ -1,15 +1,16 @@
 """Who waits for which entry. A proposal ends exactly once: with a result, or with an error that says what it means."""
 
-from collections.abc import Callable, Sequence
-from typing import Final, TypeAlias
+from collections.abc import Sequence
+from typing import Final
 
 from msgspec import Struct
 
 from raftsdk.config import RaftConfig
-from raftsdk.core.events import Propose
+from raftsdk.core.events import ChangeMembership, Propose
 from raftsdk.core.ready import Accepted, ProposalRefused
 from raftsdk.errors import (
     CommandTooLarge,
+    MembershipRefused,
     NodeStopped,
     NotLeader,
     OutcomeUnknown,
@@ -17,11 +18,9 @@ from raftsdk.errors import (
     ProposalDropped,
     RaftError,
 )
-from raftsdk.types import Entry, LogIndex, Term
-
-Outcome: TypeAlias = bytes | RaftError
-Settle: TypeAlias = Callable[[LogIndex, Outcome], None]
-"""Told once how its proposal ended, and at which index (0: in no log). Must not raise."""
+from raftsdk.runtime.outcomes import Outcome, Settle
+from raftsdk.runtime.sessions import COMMAND_HEADER_BYTES
+from raftsdk.types import Entry, EntryKind, LogIndex, Member, NodeId, Term
 
 _OVERWRITTEN: Final = "was overwritten by another leader's"
 _OPEN: Final = "may still be applied"
@@ -56,6 +55,7 @@ class Proposals:
     def __init__(self, config: RaftConfig) -> None:
         self._config = config
         self._commands: list[bytes] = []
+        self._kinds: list[int] | None = None  # of `_commands`; None while all of them are plain commands
         self._settlers: list[Settle] = []
         self._offered: dict[int, _Batch] = {}  # by token: handed to the core, not yet accepted or refused
         self._accepted: list[_Batch] = []  # in the log, oldest first; not applied to the end
@@ -69,31 +69,54 @@ class Proposals:
         """Whether there is anything for `offer`."""
         return bool(self._commands)
 
-    def add(self, command: bytes, settle: Settle) -> None:
-        """Take a command for the next turn. Raises what `RaftNode.propose` documents for a command not taken."""
+    def add(self, command: bytes, settle: Settle, overhead_bytes: int = 0) -> None:
+        """Take a command for the next turn; so many bytes of it are not the caller's. Raises what `RaftNode.propose`
+        documents for a command not taken.
+        """
         size = len(command)
-        if size > self._config.max_command_bytes:
+        if size - overhead_bytes > self._config.max_command_bytes:
             raise CommandTooLarge(
-                f"the command has {size} bytes; max_command_bytes is {self._config.max_command_bytes}"
+                f"the command has {size - overhead_bytes} bytes; max_command_bytes is {self._config.max_command_bytes}"
             )
         if self._pending_count >= self._config.max_pending_proposals:
             raise Overloaded(f"{self._pending_count} proposals are pending, the most that max_pending_proposals allows")
-        if self._pending_bytes + size > self._config.max_uncommitted_bytes:
+        if self._pending_bytes + size - overhead_bytes > self._config.max_uncommitted_bytes:
             raise Overloaded(
                 f"proposals of {self._pending_bytes} bytes are pending; max_uncommitted_bytes allows no more"
             )
         self._commands.append(command)
+        if self._kinds is not None:
+            self._kinds.append(EntryKind.COMMAND)
         self._settlers.append(settle)
         self._pending_count += 1
         self._pending_bytes += size
 
+    def add_for_session(self, kind: int, data: bytes, settle: Settle) -> None:
+        """Take the data of an entry that concerns a session, among the commands, for the next turn. Raises as `add`."""
+        if self._kinds is None:
+            self._kinds = [EntryKind.COMMAND] * len(self._commands)
+        self.add(data, settle, overhead_bytes=COMMAND_HEADER_BYTES)
+        self._kinds[-1] = kind
+
     def offer(self, deadline: float) -> Propose:
         """Everything that was added since the last turn, as one fact for the core."""
         commands, self._commands = self._commands, []
+        kinds, self._kinds = self._kinds, None
         settlers, self._settlers = self._settlers, []
         self._next_token += 1
         self._offered[self._next_token] = _Batch(settlers, sum(map(len, commands)), deadline)
-        return Propose(self._next_token, commands)
+        return Propose(self._next_token, commands, kinds)
+
+    def offer_change(
+        self, members: Sequence[Member], remove: Sequence[NodeId], deadline: float, settle: Settle
+    ) -> ChangeMembership:
+        """A change of members as a fact for the core. It is told to `settle` like a command; when it was not begun, as
+        `MembershipRefused`.
+        """
+        self._next_token += 1
+        self._pending_count += 1
+        self._offered[self._next_token] = _Batch([settle], 0, deadline)
+        return ChangeMembership(self._next_token, tuple(members), tuple(remove))
 
     def accepted(self, accepted: Accepted) -> None:
         """The core has put a batch into its log."""
@@ -103,7 +126,11 @@ class Proposals:
 
     def refused(self, refused: ProposalRefused, not_leader: NotLeader) -> None:
         """The core has put a batch nowhere."""
-        error = Overloaded("too much is uncommitted (max_uncommitted_bytes)") if refused.overloaded else not_leader
+        error: RaftError = not_leader
+        if refused.overloaded:
+            error = Overloaded("too much is uncommitted (max_uncommitted_bytes), or leadership is being handed over")
+        elif refused.why:
+            error = MembershipRefused(refused.why)
         self._settle_all(self._offered.pop(refused.token), error)
 
     def applied(self, first_index: LogIndex, entries: Sequence[Entry], results: Sequence[Outcome]) -> None:
@@ -123,6 +150,12 @@ class Proposals:
         overtaken = [batch for batch in self._accepted if batch.term < entries[-1].term]
         self._settle_rest(overtaken, ProposalDropped, _OVERWRITTEN)
         self._release([batch for batch in self._accepted if batch.last_index <= last_index])
+
+    def skipped(self, last_index: LogIndex) -> None:
+        """A snapshot brought everything up to `last_index`: what became of each entry in it, nobody here will know."""
+        covered = [batch for batch in self._accepted if batch.first_index <= last_index]
+        self._settle_rest(covered, OutcomeUnknown, "or another in its place is in the snapshot that was received")
+        self._applied_index = last_index
 
     def expire(self, now: float) -> None:
         """Stop waiting for what is past its deadline: it may still be committed, now or by another leader."""

@@ -122,6 +122,7 @@ async def test_it_is_applied_once_though_another_leads_by_then(cluster: Cluster)
 async def test_it_is_applied_once_though_everybody_restarted_from_a_snapshot(cluster: Cluster) -> None:
     async def restart_from_snapshots() -> None:
         for node_id in NODE_IDS:
+            await cluster.running[node_id].query(b"", consistency=Consistency.FOLLOWER_LINEARIZABLE)  # has applied it
             await cluster.running[node_id].take_snapshot()
         for node_id in NODE_IDS:
             await cluster.stop(node_id)

@@ -4,7 +4,7 @@ import asyncio
 import socket
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from raftsdk_json import JsonCodec
@@ -14,8 +14,14 @@ from raftsdk.builder import NodeBuilder
 from raftsdk.cli.key_value import KeyValue, get_message, parse_value, put_command
 from raftsdk.config import STORAGE, LinkConfig, NodeConfig, RaftConfig, node_config
 from raftsdk.errors import ConfigError
-from raftsdk.messages import AppendEntriesRequest, AppendEntriesResponse, RequestVoteRequest, RequestVoteResponse
-from raftsdk.ports import LinkStatus, RaftHandler
+from raftsdk.messages import (
+    AppendEntriesRequest,
+    AppendEntriesResponse,
+    Consistency,
+    RequestVoteRequest,
+    RequestVoteResponse,
+)
+from raftsdk.ports import LinkStatus, RaftHandler, RaftNetwork
 from raftsdk.runtime.node import RaftNode
 from raftsdk.types import NodeId, Suffrage
 
@@ -25,7 +31,7 @@ Install = Callable[..., None]
 
 
 class NoNetwork:
-    """A network for a node that is alone."""
+    """A network for a node that is alone, without the methods that a network may lack."""
 
     async def start(self, handler: RaftHandler) -> None: ...
 
@@ -42,7 +48,14 @@ class NoNetwork:
 
 
 def alone() -> NodeBuilder:
-    return NodeBuilder("n1").cluster("demo").voters("n1").network(NoNetwork()).storage("memory").config(QUICK)
+    return (
+        NodeBuilder("n1")
+        .cluster("demo")
+        .voters("n1")
+        .network(cast("RaftNetwork", NoNetwork()))
+        .storage("memory")
+        .config(QUICK)
+    )
 
 
 def free_address() -> str:
@@ -59,6 +72,14 @@ def faults_of(builder: NodeBuilder) -> list[str]:
     with pytest.raises(ConfigError) as caught:
         builder.build()
     return list(caught.value.faults)
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    for _ in range(3_000):
+        if holds():
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("not within 30 s")
 
 
 async def serves(node: RaftNode) -> bool:
@@ -105,6 +126,45 @@ async def test_a_node_is_built_from_what_a_file_says(tmp_path: Path) -> None:
 
 def test_a_learner_may_be_added() -> None:
     on_tcp().member("n2", "tcp://127.0.0.1:7002", suffrage=Suffrage.LEARNER).check()
+
+
+async def test_a_node_joins_a_cluster_that_runs_knowing_nothing_but_an_address_of_it() -> None:
+    first, second = free_address(), free_address()
+    founder = NodeBuilder("n1").cluster("demo").member("n1", first).storage("memory").state_machine("key-value")
+    settings = {
+        "node_id": "n2",
+        "cluster_id": "demo",
+        "members": [{"id": "n2", "addresses": [second]}],
+        "join": [first],
+        "state_machine": "key-value",
+        "storage": {"kind": "memory"},
+    }
+    joiner = NodeBuilder.from_config(node_config(settings))
+    async with asyncio.timeout(30), founder.build() as n1, joiner.build() as n2:
+        await n1.leader()
+        await n1.propose(put_command("k", b"v"))
+        await until(lambda: n2.status().suffrage == "voter")
+        assert [(peer.node_id, peer.addresses, peer.suffrage) for peer in n1.status().peers] == [
+            ("n2", [second], "voter")
+        ]
+        fresh = await n2.query(get_message("k"), consistency=Consistency.FOLLOWER_LINEARIZABLE)
+        assert parse_value(fresh) == b"v"
+
+
+async def test_a_node_may_join_as_a_learner_and_stay_one() -> None:
+    first, second = free_address(), free_address()
+    founder = NodeBuilder("n1").cluster("demo").member("n1", first).storage("memory").state_machine("key-value")
+    joiner = NodeBuilder("n2").cluster("demo").member("n2", second).join(first, suffrage=Suffrage.LEARNER)
+    async with (
+        asyncio.timeout(30),
+        founder.build() as n1,
+        joiner.storage("memory").state_machine("key-value").build() as n2,
+    ):
+        await until(lambda: n2.status().suffrage == "learner")
+        await n1.propose(put_command("k", b"v"))
+        fresh = await n2.query(get_message("k"), consistency=Consistency.FOLLOWER_LINEARIZABLE)
+        assert parse_value(fresh) == b"v"
+        assert n2.status().suffrage == "learner"
 
 
 # -- what is not
@@ -180,8 +240,13 @@ def test_a_network_of_ones_own_beside_a_codec_is_refused() -> None:
     assert fault.startswith("a network of your own brings its own codecs, transports")
 
 
+def test_a_network_of_ones_own_knows_no_address_to_join_at() -> None:
+    (fault,) = faults_of(alone().state_machine(KeyValue()).join("tcp://127.0.0.1:7001"))
+    assert "leave out codec, transport, listen, join" in fault
+
+
 def test_a_network_of_ones_own_does_not_excuse_other_faults() -> None:
-    found = faults_of(NodeBuilder("n1").voters("n2").network(NoNetwork()).storage("memori"))
+    found = faults_of(NodeBuilder("n1").voters("n2").network(cast("RaftNetwork", NoNetwork())).storage("memori"))
     assert [fault.split(" is ")[0] for fault in found] == ["cluster_id", "state_machine", "node_id", "storage.kind"]
 
 

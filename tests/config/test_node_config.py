@@ -116,6 +116,39 @@ def test_a_cluster_without_members_is_refused() -> None:
     ]
 
 
+def joining(*addresses: str, **changes: Any) -> dict[str, Any]:
+    return sound(join=addresses, **{"members": [{"id": "n1", "addresses": ["tcp://127.0.0.1:7001"]}], **changes})
+
+
+def test_a_node_that_joins_names_itself_and_whom_to_ask() -> None:
+    config = node_config(joining("tcp://127.0.0.1:7002"), installed=INSTALLED)
+    assert (config.join, config.join_as) == (("tcp://127.0.0.1:7002",), Suffrage.VOTER)
+    assert node_config(joining("tcp://h:1", join_as="learner"), installed=INSTALLED).join_as is Suffrage.LEARNER
+
+
+def test_a_node_that_joins_need_not_be_a_voter_of_its_own() -> None:
+    learner = [{"id": "n1", "addresses": ["tcp://h:1"], "suffrage": "learner"}]
+    node_config(joining("tcp://h:2", members=learner), installed=INSTALLED)
+
+
+def test_a_node_that_joins_and_names_others_is_refused() -> None:
+    assert faults_in(sound(join=["tcp://h:1"])) == [
+        "members has n2 besides n1, which is to join a cluster that runs: leave the others out, since the cluster says "
+        "who they are; or leave out join, if this node is to found it with them"
+    ]
+
+
+def test_a_bad_address_to_ask_at_is_refused_by_its_place() -> None:
+    assert faults_in(joining("tcp://h:1", "tcp://h")) == [
+        'join[1] is "tcp://h": give a host and a port from 1 to 65535'
+    ]
+
+
+def test_a_node_that_joins_over_tls_needs_certificates() -> None:
+    with pytest.raises(ConfigError, match=r"tls\.certificate is missing, and join\[0\] asks for TLS"):
+        node_config(joining("tcp+tls://h:1"))
+
+
 def test_a_cluster_without_a_voter_is_refused() -> None:
     members = [{"id": "n1", "addresses": ["tcp://h:1"], "suffrage": "learner"}]
     assert faults_in(sound(members=members)) == [
@@ -175,6 +208,10 @@ def test_a_member_without_an_address_is_refused() -> None:
 @pytest.mark.parametrize(
     ("changes", "fault"),
     [
+        (
+            {"join": ["tpc://h:1"], "members": [{"id": "n1", "addresses": ["tcp://h:2"]}]},
+            'the scheme of join[0] is "tpc": no transport has that name; did you mean "tcp"?',
+        ),
         (
             {"codecs": ["json", "msgpak"]},
             'codecs[1] is "msgpak": no codec has that name; did you mean "msgpack"?',
@@ -253,7 +290,7 @@ def test_an_unknown_key_is_refused_with_the_nearest_one_at_every_depth() -> None
     )
     assert faults_in(data) == [
         'nodeid is no setting; did you mean "node_id"?',
-        "members[0].role is no setting; there is: addresses, id, suffrage",
+        "members[0].role is no setting; there is: addresses, id, incarnation, suffrage",
         'raft.tick_ms is no setting; did you mean "tick_interval_ms"?',
         'raft.pre_votes is no setting; did you mean "pre_vote"?',
     ]

@@ -1,34 +1,45 @@
 """Real nodes in this process: on sockets, or on a network in memory that can be cut."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import cast
+from typing import Any, TypeAlias, TypeVar, cast
 
+from msgspec import msgpack
+from msgspec.structs import replace
 from raftsdk_json import JsonCodec
 from raftsdk_msgpack import MsgpackCodec
 from raftsdk_tcp import TcpTransport
 
 from raftsdk.config import RaftConfig
-from raftsdk.errors import Unreachable
+from raftsdk.errors import NotLeader, StorageFailed, Unreachable
 from raftsdk.messages import (
     AppendEntriesRequest,
     AppendEntriesResponse,
+    ChangeMembershipRequest,
     ErrorResponse,
+    InstallSnapshotRequest,
+    InstallSnapshotResponse,
     PeerRequest,
+    ReadIndexRequest,
+    ReadIndexResponse,
     RequestVoteRequest,
     RequestVoteResponse,
     Response,
+    TimeoutNowRequest,
+    TimeoutNowResponse,
 )
-from raftsdk.ports import LinkStatus, RaftHandler, RaftNetwork, StateMachine, Storage
+from raftsdk.ports import LinkStatus, RaftHandler, RaftNetwork, SnapshotSource, StateMachine, Storage
+from raftsdk.runtime.joining import Join
 from raftsdk.runtime.node import RaftNode
 from raftsdk.storage.memory import MemoryStorage
-from raftsdk.types import Identity, Member, Membership, NodeId
+from raftsdk.types import Identity, Member, Membership, NodeId, Write
 from raftsdk.wire.rpc import RpcNetwork
 
 NODE_IDS = ("n1", "n2", "n3")
 CLUSTER = "c"
+_Result = TypeVar("_Result")
 PATIENCE_S = 20.0
 QUICK = RaftConfig(tick_interval_ms=10, election_timeout_ticks=20)
 NEVER_CAMPAIGNS = RaftConfig(tick_interval_ms=10, election_timeout_ticks=1_000_000)
@@ -51,6 +62,32 @@ class Journal:
             raise KeyError("no such thing")
         return b",".join(self.lines)
 
+    def snapshot(self) -> AsyncIterator[bytes]:
+        return _in_pieces(msgpack.encode(self.lines))
+
+    async def restore(self, pieces: AsyncIterator[bytes]) -> None:
+        self.lines = msgpack.decode(b"".join([piece async for piece in pieces]), type=list[bytes])
+
+
+async def _in_pieces(state: bytes) -> AsyncIterator[bytes]:
+    for start in range(0, len(state), 1_000):
+        yield state[start : start + 1_000]
+
+
+class FailingDisk(MemoryStorage):
+    """Says no from some moment on, and never acknowledges what it was given then."""
+
+    fails = False
+    closed = False
+
+    async def persist(self, write: Write) -> None:
+        if self.fails:
+            raise StorageFailed("the disk said no")
+        await super().persist(write)
+
+    async def aclose(self) -> None:
+        self.closed = True
+
 
 def identity(node_id: NodeId) -> Identity:
     return Identity(cluster_id=CLUSTER, node_id=node_id)
@@ -65,6 +102,7 @@ def new_node(
     storage: Storage | None = None,
     machine: StateMachine | None = None,
     config: RaftConfig = QUICK,
+    join: Join | None = None,
 ) -> RaftNode:
     where = addresses or {}
     members = tuple(Member(voter, (where[voter],) if voter in where else ()) for voter in voters)
@@ -75,6 +113,7 @@ def new_node(
         storage=storage or MemoryStorage(),
         state_machine=machine or Journal(),
         config=config,
+        join=join,
     )
 
 
@@ -87,7 +126,7 @@ async def until(holds: Callable[[], object]) -> None:
     raise AssertionError(f"not within {PATIENCE_S} s")
 
 
-async def outcome(work: Awaitable[bytes]) -> bytes | Exception:
+async def outcome(work: Awaitable[_Result]) -> _Result | Exception:
     """What `work` ends in, within the time there is."""
     try:
         async with asyncio.timeout(PATIENCE_S):
@@ -190,6 +229,7 @@ class Switch:
     def __init__(self) -> None:
         self.handlers: dict[NodeId, RaftHandler] = {}
         self.cut: set[NodeId] = set()
+        self.piece_bytes = 500
 
     def network(self, node_id: NodeId) -> "SwitchedNetwork":
         return SwitchedNetwork(self, node_id)
@@ -201,6 +241,7 @@ class SwitchedNetwork:
     api_version = 1
 
     def __init__(self, switch: Switch, node_id: NodeId) -> None:
+        self.located: dict[NodeId, tuple[str, ...]] = {}
         self._switch = switch
         self._id = node_id
 
@@ -216,6 +257,32 @@ class SwitchedNetwork:
         response = await self._call(target, request)
         assert isinstance(response, AppendEntriesResponse)
         return response
+
+    async def timeout_now(self, target: NodeId, request: TimeoutNowRequest) -> TimeoutNowResponse:
+        response = await self._call(target, request)
+        assert isinstance(response, TimeoutNowResponse)
+        return response
+
+    async def read_index(self, target: NodeId, request: ReadIndexRequest) -> ReadIndexResponse:
+        response = await self._call(target, request)
+        assert isinstance(response, ReadIndexResponse)
+        return response
+
+    async def install_snapshot(
+        self, target: NodeId, request: InstallSnapshotRequest, source: SnapshotSource
+    ) -> InstallSnapshotResponse:
+        offset, data = 0, b""
+        for _ in range(10_000):
+            response = await self._call(target, replace(request, offset=offset, data=data))
+            assert isinstance(response, InstallSnapshotResponse)
+            if response.installed or response.term > request.term:
+                return response
+            offset = response.next_offset
+            data = await source.read(offset, self._switch.piece_bytes)
+        raise Unreachable(f"{target} never has enough")
+
+    def set_addresses(self, target: NodeId, addresses: Sequence[str]) -> None:
+        self.located[target] = tuple(addresses)
 
     def link(self, target: NodeId) -> LinkStatus:
         return LinkStatus(connected=self._reaches(target), codec="none", transport="memory")
@@ -254,6 +321,14 @@ async def switched(
         yield nodes
 
 
+@asynccontextmanager
+async def alone(config: RaftConfig = QUICK, **parts: Any) -> AsyncIterator[RaftNode]:
+    """The only member of its cluster, leading."""
+    async with new_node("n1", Switch().network("n1"), voters=["n1"], config=config, **parts) as node:
+        await until(lambda: node.is_leader)
+        yield node
+
+
 async def leader_of(nodes: dict[NodeId, RaftNode], among: Iterable[NodeId] = NODE_IDS) -> RaftNode:
     """The node among these that leads and that all of these follow."""
     chosen = [nodes[node_id] for node_id in among]
@@ -264,3 +339,84 @@ async def leader_of(nodes: dict[NodeId, RaftNode], among: Iterable[NodeId] = NOD
 
     await until(agreed)
     return nodes[chosen[0].status().leader_id]
+
+
+Append: TypeAlias = Callable[[NodeId, AppendEntriesRequest], Coroutine[Any, Any, AppendEntriesResponse]]
+
+
+def deaf(call: Append) -> Append:
+    """`append_entries` of a leader that does not hear who has its entries."""
+
+    async def carry(target: NodeId, request: AppendEntriesRequest) -> AppendEntriesResponse:
+        response = await call(target, request)
+        await asyncio.sleep(20 if request.entries else 0)
+        return response
+
+    return carry
+
+
+class Team:
+    """Nodes on a switch that come, go, and come back to what they had stored."""
+
+    def __init__(self, config: RaftConfig) -> None:
+        self.config = config
+        self.switch = Switch()
+        self.disks: dict[NodeId, MemoryStorage] = {}
+        self.machines: dict[NodeId, Journal] = {}
+        self.nodes: dict[NodeId, RaftNode] = {}
+
+    async def start(
+        self, node_id: NodeId, *, voters: Iterable[NodeId] = NODE_IDS, join: Join | None = None
+    ) -> RaftNode:
+        """A node as one of the founders; or, to `join`, as nobody yet."""
+        machine = self.machines[node_id] = Journal()
+        node = new_node(
+            node_id,
+            self.switch.network(node_id),
+            voters=() if join else voters,
+            storage=self.disks.setdefault(node_id, MemoryStorage()),
+            machine=machine,
+            config=self.config,
+            join=join,
+        )
+        self.nodes[node_id] = await node.__aenter__()
+        return node
+
+    async def stop(self, node_id: NodeId) -> None:
+        await self.nodes.pop(node_id).__aexit__(None, None, None)
+
+    async def crash(self, node_id: NodeId) -> None:
+        """Stop without a word to anybody."""
+        await self.nodes.pop(node_id).__aexit__(InterruptedError, InterruptedError(), None)
+
+    async def leader(self, among: Iterable[NodeId] | None = None) -> RaftNode:
+        return await leader_of(self.nodes, [*self.nodes] if among is None else among)
+
+    async def followers(self) -> list[RaftNode]:
+        leader = await self.leader()
+        return [node for node in self.nodes.values() if node is not leader]
+
+    async def all_applied(self) -> None:
+        """Return once every node has applied all that the leader has in its log."""
+        last = (await self.leader()).status().last_log_index
+        await until(lambda: all(node.status().applied_index >= last for node in self.nodes.values()))
+
+    async def ask(self, request: ChangeMembershipRequest) -> None:
+        """Change the members, whoever leads: what a node that joins is given."""
+        leaders = [node for node in self.nodes.values() if node.is_leader]
+        if not leaders:
+            raise NotLeader
+        await leaders[0].change_membership(request.members, request.remove)
+
+
+@asynccontextmanager
+async def team(config: RaftConfig = QUICK, founders: Iterable[NodeId] = NODE_IDS) -> AsyncIterator[Team]:
+    """The founders, running; in the end everybody is stopped."""
+    made, founders = Team(config), [*founders]
+    try:
+        for node_id in founders:
+            await made.start(node_id, voters=founders)
+        yield made
+    finally:
+        for node_id in [*made.nodes]:
+            await made.crash(node_id)

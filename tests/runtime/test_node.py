@@ -14,11 +14,12 @@ import pytest
 from node_cluster import (
     NEVER_CAMPAIGNS,
     NODE_IDS,
-    QUICK,
     Cluster,
+    FailingDisk,
     Journal,
     Switch,
     SwitchedNetwork,
+    alone,
     cluster,
     identity,
     leader_of,
@@ -58,7 +59,6 @@ from raftsdk.messages import (
 )
 from raftsdk.ports import Storage
 from raftsdk.runtime.handler import Handler
-from raftsdk.runtime.node import RaftNode
 from raftsdk.storage.memory import MemoryStorage
 from raftsdk.storage.sqlite import SqliteStorage
 from raftsdk.types import Entry, EntryKind, HardState, NodeId, Write
@@ -69,14 +69,6 @@ MIB = 1024 * 1024
 
 def with_limits(**limits: Any) -> RaftConfig:
     return RaftConfig(tick_interval_ms=10, election_timeout_ticks=20, **limits)
-
-
-@asynccontextmanager
-async def alone(config: RaftConfig = QUICK, **parts: Any) -> AsyncIterator[RaftNode]:
-    """The only member of its cluster, leading."""
-    async with new_node("n1", Switch().network("n1"), voters=["n1"], config=config, **parts) as node:
-        await until(lambda: node.is_leader)
-        yield node
 
 
 def states_of(nodes: Cluster) -> list[list[bytes]]:
@@ -269,21 +261,6 @@ async def test_a_query_that_fails_is_told_to_whoever_asked_and_to_nobody_else() 
 # -- faults
 
 
-class FailingDisk(MemoryStorage):
-    """Says no from some moment on, and never acknowledges what it was given then."""
-
-    fails = False
-    closed = False
-
-    async def persist(self, write: Write) -> None:
-        if self.fails:
-            raise StorageFailed("the disk said no")
-        await super().persist(write)
-
-    async def aclose(self) -> None:
-        self.closed = True
-
-
 async def test_a_failed_write_stops_the_node_cancels_the_body_and_is_raised_from_it() -> None:
     disk = FailingDisk()
     seen: list[object] = []
@@ -390,6 +367,19 @@ async def test_a_node_that_has_stopped_says_so_once(request_: Request) -> None:
     for ask in (lambda: node.propose(b"x"), lambda: node.query(b""), node.leader):
         with pytest.raises(NodeStopped):
             await ask()
+
+
+async def test_entries_that_hold_no_membership_where_one_belongs_are_refused_and_nothing_of_them_is_kept() -> None:
+    async with new_node("n1", Switch().network("n1"), config=NEVER_CAMPAIGNS) as node:
+        entries = [Entry(1, EntryKind.NOOP, b""), Entry(1, EntryKind.MEMBERSHIP, b"nobody")]
+        response = await node.handle(
+            AppendEntriesRequest(
+                term=1, leader_id="n2", prev_log_index=0, prev_log_term=0, leader_commit=0, entries=entries
+            )
+        )
+        assert isinstance(response, ErrorResponse)
+        assert response.code == ErrorCode.BAD_REQUEST
+        assert (node.status().term, node.status().last_log_index) == (0, 0)
 
 
 async def test_a_node_is_run_once() -> None:
@@ -510,6 +500,49 @@ async def test_heartbeats_are_answered_while_a_long_log_is_replayed() -> None:
             assert await node.handle(HEARTBEAT) == AppendEntriesResponse(term=1, success=True)
             answered += 1
     assert answered > 30  # with slices of 64 commands, however long they take, it is 14
+
+
+async def test_time_that_a_node_stood_still_has_passed_for_its_leases() -> None:
+    """Elections take no notice of it (`core.events.Tick`); a lease that was granted before must have run out."""
+    async with alone() as node:
+        before, began = node._raft.now, time.monotonic()
+        time.sleep(0.3)  # noqa: ASYNC251 -- as a process that is stopped
+        await until(lambda: node._raft.now > before + 1)
+        lapsed_ticks = int((time.monotonic() - began) / 0.010)
+        assert node._raft.now - before >= 29
+        assert node._raft.now - before <= lapsed_ticks + 1
+        assert node.is_leader
+
+
+class HungDisk(MemoryStorage):
+    """Takes what it is given, and says so only once it is well."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.well = asyncio.Event()
+        self.well.set()
+
+    async def persist(self, write: Write) -> None:
+        await self.well.wait()
+        await super().persist(write)
+
+
+async def test_a_leader_whose_disk_hangs_gives_up_leadership_and_lives_on() -> None:
+    switch, disks = Switch(), {node_id: HungDisk() for node_id in NODE_IDS}
+    config = with_limits(disk_timeout_ticks=30, proposal_timeout_ms=1_000)
+    async with switched(switch, storage=lambda node_id: disks[node_id], config=config) as nodes:
+        old = await leader_of(nodes)
+        disk = disks[old.identity.node_id]
+        disk.well.clear()
+        waiting = asyncio.create_task(outcome(old.propose(b"x")))
+        await until(lambda: any(node.is_leader for node in nodes.values() if node is not old))
+        assert not old.is_leader
+        assert isinstance(await outcome(old.propose(b"y")), NotLeader)
+        disk.well.set()
+        assert isinstance(await waiting, bytes | OutcomeUnknown)
+        new = await leader_of(nodes)
+        await new.propose(b"z")
+        await until(lambda: old.status().applied_index == new.status().applied_index)
 
 
 # -- isolation

@@ -12,14 +12,16 @@ from raftsdk.config import RaftConfig
 from raftsdk.core.ready import Accepted, ProposalRefused
 from raftsdk.errors import (
     CommandTooLarge,
+    MembershipRefused,
     NodeStopped,
     NotLeader,
     OutcomeUnknown,
     Overloaded,
     ProposalDropped,
 )
-from raftsdk.runtime.proposals import Outcome, Proposals
-from raftsdk.types import Entry, EntryKind, LogIndex
+from raftsdk.runtime.outcomes import Outcome
+from raftsdk.runtime.proposals import Proposals
+from raftsdk.types import Entry, EntryKind, LogIndex, Member
 
 LIMIT = 50
 TIMEOUT = 10.0
@@ -203,3 +205,52 @@ def test_a_command_too_large_takes_no_room() -> None:
     proposals.add(bytes(10), settle)
     with pytest.raises(Overloaded, match="max_uncommitted_bytes"):
         proposals.add(b"x", settle)
+
+
+def test_what_is_in_a_snapshot_that_was_received_has_an_end_nobody_here_will_know() -> None:
+    """This node led, was deposed, and lagged so far that it got the state instead of the entries."""
+    story = Story()
+    for _ in range(2):
+        story.add(2)
+        story.turn("accepted")
+    story.proposals.skipped(3)
+    assert {number: type(end) for number, end in story.ends.items()} == dict.fromkeys(range(4), OutcomeUnknown)
+    assert "in the snapshot that was received" in str(story.ends[0])
+    story.proposals.stop()
+    assert max(story.times_ended.values()) == 1
+
+
+def test_what_lies_behind_a_snapshot_that_was_received_is_still_waited_for() -> None:
+    story = Story()
+    story.add(2)
+    story.turn("accepted")
+    story.proposals.skipped(0)
+    story.apply(2)
+    assert story.ends == {0: b"result of 1", 1: b"result of 2"}
+
+
+def test_entries_of_sessions_stand_among_the_commands_in_the_order_they_came() -> None:
+    proposals, ends = Proposals(RaftConfig()), Counter[str]()
+    settle = partial(lambda name, index, end: ends.update([name]), "any")
+    proposals.add(b"a", settle)
+    proposals.add_for_session(EntryKind.OPEN_SESSION, b"b", settle)
+    proposals.add(b"c", settle)
+    offered = proposals.offer(TIMEOUT)
+    assert (offered.commands, offered.kinds) == ([b"a", b"b", b"c"], [1, 3, 1])
+    proposals.add(b"d", settle)
+    assert proposals.offer(TIMEOUT).kinds is None
+
+
+def test_a_change_of_members_ends_like_a_command_and_a_refusal_says_why() -> None:
+    story = Story()
+    ends: list[tuple[LogIndex, Outcome]] = []
+    for index, settles in ((5, lambda i, end: ends.append((i, end))), (0, lambda i, end: ends.append((i, end)))):
+        change = story.proposals.offer_change([Member("n4")], ["n3"], TIMEOUT, settles)
+        assert (change.members, change.remove) == ((Member("n4"),), ("n3",))
+        if index:
+            story.proposals.accepted(Accepted(change.token, index, 1))
+            story.proposals.applied(index, [Entry(1, EntryKind.MEMBERSHIP, b"")], [b""])
+        else:
+            story.proposals.refused(ProposalRefused(change.token, why="no voter would be left"), NotLeader())
+    assert ends[0] == (5, b"")
+    assert (type(ends[1][1]), str(ends[1][1])) == (MembershipRefused, "no voter would be left")

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from raftsdk.core.quorum import VoteResult, committed_index, has_quorum, majority, vote_result
 from raftsdk.types import NodeId
 
-VOTERS = st.frozensets(st.sampled_from([f"n{number}" for number in range(1, 8)]), min_size=1)
+VOTERS = st.frozensets(st.sampled_from([f"n{number}" for number in range(1, 8)]))
 HALVES = st.lists(VOTERS, min_size=1, max_size=2)
+"""One of them may be empty: a node that is yet to join knows of no voters."""
 
 
 def _quorums(halves: list[frozenset[NodeId]]) -> Iterator[frozenset[NodeId]]:
@@ -26,6 +27,13 @@ def _quorums(halves: list[frozenset[NodeId]]) -> Iterator[frozenset[NodeId]]:
 @pytest.mark.parametrize(("voters", "needed"), [(1, 1), (2, 2), (3, 2), (4, 3), (5, 3), (6, 4), (7, 4)])
 def test_a_majority_is_more_than_half(voters: int, needed: int) -> None:
     assert majority([f"n{number}" for number in range(voters)]) == needed
+
+
+@pytest.mark.parametrize("halves", [[frozenset()], [frozenset({"n1"}), frozenset()]], ids=["alone", "beside another"])
+def test_of_no_voters_nothing_is_decided(halves: list[frozenset[NodeId]]) -> None:
+    assert not has_quorum(halves, {"n1", "n2"})
+    assert committed_index(halves, lambda _: 9) == 0
+    assert vote_result(halves, {"n1": True, "n2": True}) == VoteResult.LOST
 
 
 @given(HALVES)
@@ -44,7 +52,7 @@ def test_committed_is_the_highest_index_that_some_quorum_holds(
     halves: list[frozenset[NodeId]], match: dict[NodeId, int]
 ) -> None:
     held = [min(match.get(voter, 0) for voter in some) for some in _quorums(halves)]
-    assert committed_index(halves, lambda voter: match.get(voter, 0)) == max(held)
+    assert committed_index(halves, lambda voter: match.get(voter, 0)) == max(held, default=0)
 
 
 @given(HALVES, st.dictionaries(st.sampled_from([f"n{number}" for number in range(1, 10)]), st.booleans()))

@@ -60,8 +60,9 @@ class Client:
     """Speaks the client plane with any node of a cluster. Safe for any number of tasks of one event loop at once.
 
     `addresses` are those of some members, at least one of which should be up; the others are learnt from redirects.
-    Where nodes serve several groups, `group` is the one that is asked. `timeout_ms` bounds every method, attempts and pauses included. An empty `cluster_id` accepts any cluster. When all
-    of `addresses` are encrypted ones, no redirect to another kind is followed: nobody may talk the client out of it.
+    Where nodes serve several groups, `group` is the one that is asked. `timeout_ms` bounds every method, attempts and
+    pauses included. An empty `cluster_id` accepts any cluster. When all of `addresses` are encrypted ones, no redirect
+    to another kind is followed: nobody may talk the client out of it.
     Raises `ConfigError` without an address, or for one that no transport understands.
     """
 

@@ -1,8 +1,13 @@
 """One SQLite file: a table of records under integer keys. Everything here blocks.
 
-Key -1 holds the ownership, key 0 the state of the log, and key `i` > 0 the entries of one write from index `i` on. So
-an ordinary write is *one statement*: SQLite's own transaction around it makes it atomic, and the interpreter's lock is
-given up and asked for again a few times in all, not once a row. A busy event loop makes each of those expensive.
+Key -2 holds which snapshot is in use, key -1 the ownership, key 0 the state of the log, and key `i` > 0 the entries of
+one write from index `i` on, or what a truncation or a compaction left of them. So an ordinary write is *one statement*:
+SQLite's own transaction around it makes it atomic, and the interpreter's lock is given up and asked for again a few
+times in all, not once a row. A busy event loop makes each of those expensive.
+
+A compaction moves the log's beginning, and leaves the records before it to `tidy`, which removes a few at a time:
+SQLite reads every page it frees, and to remove 100,000 entries at once holds up the next write for a tenth of a second.
+The file never shrinks; later entries take the freed pages.
 
 Roads not taken: a row for each entry takes 1.9 times as long at 256 entries a write, and waits for that lock as often
 as there are rows (`executemany`); one INSERT that unpacks them by `json_each` waits as little as ours and takes twice
@@ -13,19 +18,22 @@ import sqlite3
 from pathlib import Path
 from typing import Final
 
+from msgspec.structs import replace
+
 from raftsdk.errors import StorageFailed, StorageRefused
 from raftsdk.storage.records import (
     Damaged,
     LogState,
     Ownership,
-    cut_entries,
     pack_entries,
     seal,
+    split_entries,
     unpack_entries,
     unseal,
 )
-from raftsdk.types import Entry, HardState, LogIndex, Recovered, Write
+from raftsdk.types import Entry, EntryId, HardState, LogIndex, Recovered, SnapshotMeta, Term, Write
 
+SNAPSHOT_KEY: Final = -2
 OWNERSHIP_KEY: Final = -1
 STATE_KEY: Final = 0
 CHECKPOINT_PAGES: Final = 2_000
@@ -33,6 +41,10 @@ CHECKPOINT_PAGES: Final = 2_000
 
 MAX_IDLE_WAL_BYTES: Final = 16 * 1024 * 1024
 """What an exceptionally large write may leave of the write-ahead log's file once it has been copied."""
+
+TIDY_BYTES: Final = 2 * 1024 * 1024
+TIDY_RECORDS: Final = 1_000
+"""How much `tidy` removes at once at the most: some milliseconds' work, whether records are large or many."""
 
 _SCHEMA: Final = "CREATE TABLE records (key INTEGER PRIMARY KEY, data BLOB NOT NULL)"
 _PUT_ONE: Final = "INSERT INTO records VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET data = excluded.data"
@@ -56,8 +68,8 @@ class Database:
 
     def __init__(self, path: Path) -> None:
         self._connection = sqlite3.connect(path, timeout=0, isolation_level=None)
-        self._hard_state = HardState()
-        self._last_index: LogIndex = 0
+        self._state = LogState(HardState(), 0)
+        self.sealed_state = b""  #: The state record as it is stored: the same bytes mean that nothing came in between.
 
     def open(self) -> None:
         """Set and verify what durability rests on, then have SQLite check the structure of the whole file."""
@@ -78,8 +90,7 @@ class Database:
         """Lay the tables out, all or nothing."""
         self._connection.execute("BEGIN IMMEDIATE")
         self._connection.execute(_SCHEMA)
-        state = seal(LogState(HardState(), 0))
-        self._connection.execute(_PUT_TWO, (OWNERSHIP_KEY, seal(ownership), STATE_KEY, state))
+        self._connection.execute(_PUT_TWO, (OWNERSHIP_KEY, seal(ownership), STATE_KEY, seal(self._state)))
         self._connection.execute("COMMIT")
 
     def ownership(self) -> Ownership:
@@ -99,62 +110,133 @@ class Database:
             raise StorageRefused("the write-ahead log cannot be begun anew: another process uses the database")
         self._connection.execute(_PUT_ONE, (OWNERSHIP_KEY, seal(ownership)))
 
-    def sealed_state(self) -> bytes:
-        """The state record as it is stored now: the same bytes mean that nothing was written in between."""
-        return seal(LogState(self._hard_state, self._last_index))
-
     def load(self) -> Recovered:
         """All that was written. Raises `Damaged`, naming the index, where it is not whole."""
-        state = unseal(self._record(STATE_KEY), LogState, "term, vote and end of the log")
+        sealed = self._record(STATE_KEY)
+        state = unseal(sealed, LogState, "term, vote and end of the log")
+        assert isinstance(sealed, bytes)  # or it would not have been unsealed
+        snapshot = self._load_snapshot(state)
+        before = state.compacted.index
         entries: list[Entry] = []
-        for first_index, packed in self._connection.execute("SELECT * FROM records WHERE key > 0 ORDER BY key"):
-            if first_index != len(entries) + 1:
-                raise Damaged(f"the log continues at index {first_index} after index {len(entries)}")
+        for first_index, packed in self._connection.execute(
+            "SELECT * FROM records WHERE key > ? ORDER BY key", (before,)
+        ):
+            last_index = before + len(entries)
+            if first_index != last_index + 1:
+                raise Damaged(f"the log continues at index {first_index} after index {last_index}")
             entries += unpack_entries(packed, first_index)
-        if len(entries) != state.last_index:
-            raise Damaged(f"the log ends at index {len(entries)} and should end at {state.last_index}")
-        _check_terms(entries)
-        self._hard_state, self._last_index = state.hard_state, state.last_index
-        return Recovered(state.hard_state, 1, entries)
+        last_index = before + len(entries)
+        if last_index != state.last_index:
+            raise Damaged(f"the log ends at index {last_index} and should end at {state.last_index}")
+        _check_terms(state.compacted, entries)
+        self._state, self.sealed_state = state, sealed
+        return Recovered(state.hard_state, before + 1, entries, prev_term=state.compacted.term, snapshot=snapshot)
 
     def write(self, write: Write) -> None:
         """Make the write durable, all of it or nothing."""
-        if write.truncate_from is None or write.truncate_from > self._last_index:
+        truncate_from = write.truncate_from
+        if truncate_from is not None and truncate_from > self._state.last_index:
+            truncate_from = None
+        if truncate_from is None and write.snapshot is None and write.compacted is None:
             self._put(write)
             return
         self._connection.execute("BEGIN IMMEDIATE")
-        self._truncate(write.truncate_from)
+        if truncate_from is not None:
+            self._truncate(truncate_from, compacting_up_to=write.compacted.index if write.compacted else 0)
+        if write.snapshot is not None:
+            self._adopt(write.snapshot)
+        if write.compacted is not None:
+            self._compact(write.compacted)
         self._put(write)
         self._connection.execute("COMMIT")
+
+    def tidy(self) -> bool:
+        """Remove some of the records that were compacted away. Returns whether there may be more."""
+        last_key, room_bytes = 0, TIDY_BYTES
+        found = self._connection.execute(
+            "SELECT key, length(data) FROM records WHERE key > 0 AND key <= ? ORDER BY key LIMIT ?",
+            (self._state.compacted.index, TIDY_RECORDS),
+        )
+        for key, record_bytes in found:
+            last_key, room_bytes = key, room_bytes - record_bytes
+            if room_bytes <= 0:
+                break
+        if last_key:
+            self._connection.execute("DELETE FROM records WHERE key > 0 AND key <= ?", (last_key,))
+        return last_key > 0
 
     def close(self) -> None:
         """Copy the write-ahead log into the database and remove it, if that can be done, and let the files go."""
         self._connection.close()
 
     def _put(self, write: Write) -> None:
+        state = self._state
         if write.hard_state is not None:
-            self._hard_state = write.hard_state
+            state = replace(state, hard_state=write.hard_state)
         if not write.entries:
-            self._connection.execute(_PUT_ONE, (STATE_KEY, self.sealed_state()))
+            self._keep(state)
+            self._connection.execute(_PUT_ONE, (STATE_KEY, self.sealed_state))
             return
         # An entry in the wrong place would replace what is there, or be found as damage at the next start.
-        if write.first_index != self._last_index + 1:
-            raise StorageFailed(f"entries from index {write.first_index} do not follow index {self._last_index}")
+        if write.first_index != state.last_index + 1:
+            raise StorageFailed(f"entries from index {write.first_index} do not follow index {state.last_index}")
         packed = pack_entries(write.first_index, write.entries)
-        self._last_index += len(write.entries)
-        self._connection.execute(_PUT_TWO, (STATE_KEY, self.sealed_state(), write.first_index, packed))
+        self._keep(replace(state, last_index=state.last_index + len(write.entries)))
+        self._connection.execute(_PUT_TWO, (STATE_KEY, self.sealed_state, write.first_index, packed))
 
-    def _truncate(self, index: LogIndex) -> None:
-        if index <= STATE_KEY:
+    def _keep(self, state: LogState) -> None:
+        self._state, self.sealed_state = state, seal(state)
+
+    def _truncate(self, index: LogIndex, *, compacting_up_to: LogIndex) -> None:
+        if index <= self._state.compacted.index:
             raise StorageFailed(f"there is no index {index} to truncate from")
-        self._connection.execute("DELETE FROM records WHERE key >= ?", (index,))
-        self._last_index = index - 1
-        straddling = self._connection.execute(
-            "SELECT * FROM records WHERE key > 0 AND key < ? ORDER BY key DESC LIMIT 1", (index,)
-        ).fetchone()
+        # Where a snapshot replaces the log, the records before its end are left to `tidy`.
+        self._connection.execute("DELETE FROM records WHERE key >= ?", (max(index, compacting_up_to + 1),))
+        self._state = replace(self._state, last_index=index - 1)
+        straddling = self._record_before(index)
         if straddling is not None:
             first_index, packed = straddling
-            self._connection.execute(_PUT_ONE, (first_index, cut_entries(packed, index - first_index)))
+            kept, _ = split_entries(packed, index - first_index)
+            self._connection.execute(_PUT_ONE, (first_index, kept))
+
+    def _adopt(self, snapshot: SnapshotMeta) -> None:
+        if snapshot.index < self._state.snapshot_index:
+            raise StorageFailed(f"a snapshot up to index {snapshot.index} is older than {self._state.snapshot_index}")
+        self._connection.execute(_PUT_ONE, (SNAPSHOT_KEY, seal(snapshot)))
+        self._state = replace(self._state, snapshot_index=snapshot.index)
+
+    def _compact(self, last: EntryId) -> None:
+        # What no snapshot covers is lost when it is cut, and what was cut before cannot come back.
+        if not self._state.compacted.index <= last.index <= self._state.snapshot_index:
+            raise StorageFailed(
+                f"a log compacted up to index {self._state.compacted.index}, under a snapshot up to index "
+                f"{self._state.snapshot_index}, cannot be compacted up to {last.index}"
+            )
+        straddling = self._record_before(last.index + 1)
+        if straddling is not None and last.index < self._state.last_index:
+            first_index, packed = straddling
+            _, kept = split_entries(packed, last.index + 1 - first_index)
+            if kept:
+                self._connection.execute(_PUT_ONE, (last.index + 1, kept))
+        self._state = replace(self._state, compacted=last, last_index=max(last.index, self._state.last_index))
+
+    def _record_before(self, index: LogIndex) -> tuple[LogIndex, bytes] | None:
+        """The last record of the log that begins before `index`, with the index it begins at."""
+        row: tuple[LogIndex, bytes] | None = self._connection.execute(
+            "SELECT * FROM records WHERE key > ? AND key < ? ORDER BY key DESC LIMIT 1",
+            (self._state.compacted.index, index),
+        ).fetchone()
+        return row
+
+    def _load_snapshot(self, state: LogState) -> SnapshotMeta | None:
+        sealed = self._record(SNAPSHOT_KEY)
+        snapshot = None if sealed is None else unseal(sealed, SnapshotMeta, "record of the snapshot")
+        found = 0 if snapshot is None else snapshot.index
+        if found != state.snapshot_index:
+            raise Damaged(f"the record of the snapshot is of index {found} and should be of {state.snapshot_index}")
+        if not state.compacted.index <= found <= state.last_index:
+            raise Damaged(f"the snapshot up to index {found} does not meet the log behind {state.compacted.index}")
+        return snapshot
 
     def _record(self, key: int) -> object:
         return self._value("SELECT data FROM records WHERE key = ?", key)
@@ -164,9 +246,9 @@ class Database:
         return None if row is None else row[0]
 
 
-def _check_terms(entries: list[Entry]) -> None:
-    highest_term = 0
-    for index, entry in enumerate(entries, 1):
+def _check_terms(compacted: EntryId, entries: list[Entry]) -> None:
+    highest_term: Term = compacted.term
+    for index, entry in enumerate(entries, compacted.index + 1):
         if entry.term < highest_term:
             raise Damaged(f"the term goes back from {highest_term} to {entry.term} at index {index}")
         highest_term = entry.term

@@ -3,6 +3,7 @@
     lock          held by the process that uses the directory; its text is that process's id
     guard         the identity, and how often a node has started here: what tells a lost database from a new node
     raft.sqlite   the log and the hard state; beside it, while in use, its write-ahead log `raft.sqlite-wal`
+    snapshots/    the snapshot that the database names, and such as are being made; see `raftsdk.storage.snapshots`
 
 A node that forgot its vote votes twice, and one that forgot its log breaks the majority that counted on it. So a
 database that is missing or older than its guard is refused: `starts` is in both, written to the guard *after* the
@@ -20,6 +21,8 @@ Two fields of the guard tell more. `in_use`: the write-ahead log exists, durably
 `closed_with`: the checksum of the state at an orderly end, which tells apart a copy of the database from earlier in
 that run. What no file can tell is that *all* of them were put back from an older copy: never do that, restore the node
 as a new member.
+
+Data of an older format become the present format with a start, which writes both records anyway.
 """
 
 import fcntl
@@ -34,7 +37,9 @@ from msgspec.structs import replace
 
 from raftsdk.errors import StorageRefused
 from raftsdk.storage.database import Database
+from raftsdk.storage.files import make_directory, replace_file
 from raftsdk.storage.records import FORMAT, Damaged, Format, Ownership, seal, unseal
+from raftsdk.storage.snapshots import SnapshotFolder
 from raftsdk.storage.wal import check_wal
 from raftsdk.types import Identity, Recovered, Write
 
@@ -42,6 +47,7 @@ LOCK_FILE: Final = "lock"
 GUARD_FILE: Final = "guard"
 DATABASE_FILE: Final = "raft.sqlite"
 WAL_FILE: Final = DATABASE_FILE + "-wal"
+SNAPSHOT_FOLDER: Final = "snapshots"
 
 REJOIN: Final = (
     "Do not repair or delete anything by hand: the others may count on what is lost. "
@@ -61,9 +67,10 @@ class Guard(Struct, frozen=True):
 
 
 class Directory:
-    """The blocking half of `SqliteStorage`. Used from one thread."""
+    """The blocking half of `SqliteStorage`. Used from one thread; `snapshots` from another, gone before `close`."""
 
     def __init__(self, path: Path) -> None:
+        self.snapshots = SnapshotFolder(path / SNAPSHOT_FOLDER)
         self._path = path
         self._lock: int | None = None
         self._guard: Guard | None = None
@@ -71,6 +78,8 @@ class Directory:
 
     def load(self, identity: Identity) -> Recovered:
         """Take the directory, or refuse it and leave it as it was."""
+        if self._path.exists() and not self._path.is_dir():
+            raise StorageRefused(f"{self._path} is no directory: name one, or a place where one can be made")
         make_directory(self._path)
         self._lock = lock_directory(self._path)
         self._guard = self._admit(identity)
@@ -78,16 +87,26 @@ class Directory:
         self._database = Database(self._path / DATABASE_FILE)
         self._database.open()
         recovered = self._load_database(self._guard, self._database)
+        if recovered.snapshot is not None:
+            self.snapshots.check(recovered.snapshot)
         self._begin(self._guard, self._database)
+        self.snapshots.keep_only(recovered.snapshot)
         return recovered
 
     def write(self, write: Write) -> None:
-        """Make the write durable."""
+        """Make the write durable. What a snapshot in it replaces is still there."""
         assert self._database is not None
+        if write.snapshot is not None:
+            self.snapshots.check(write.snapshot)
         self._database.write(write)
+
+    def tidy(self) -> bool:
+        """Remove some of what was compacted away. Returns whether there may be more."""
+        return self._database is not None and self._database.tidy()
 
     def close(self, *, orderly: bool) -> None:
         """Let everything go. `orderly` says that what the database holds now is exactly what was acknowledged."""
+        self.snapshots.close()
         if self._guard is not None and self._database is not None:
             self._close_database(self._guard, self._database, orderly=orderly)
         if self._lock is not None:
@@ -105,12 +124,7 @@ class Directory:
         return guard
 
     def _check_guard(self, sealed: bytes, identity: Identity) -> Guard:
-        version = unseal(sealed, Format, GUARD_FILE).format
-        if version != FORMAT:
-            raise StorageRefused(
-                f"{self._path} has data of format {version}, and this software reads format {FORMAT}: "
-                "start it with the version of the software that wrote it"
-            )
+        self._check_format(unseal(sealed, Format, GUARD_FILE).format)
         guard = unseal(sealed, Guard, GUARD_FILE)
         owner = Identity(guard.cluster_id, guard.node_id)
         if owner != identity:
@@ -119,6 +133,13 @@ class Directory:
                 f"{identity.node_id} of cluster {identity.cluster_id}: give each node a directory of its own"
             )
         return guard
+
+    def _check_format(self, version: int) -> None:
+        if version > FORMAT:
+            raise StorageRefused(
+                f"{self._path} has data of format {version}, and this software reads format {FORMAT} and older: "
+                "start it with the version of the software that wrote it"
+            )
 
     def _check_files(self, guard: Guard) -> None:
         if guard.starts > 0 and not (self._path / DATABASE_FILE).exists():
@@ -133,23 +154,27 @@ class Directory:
         if guard.starts == 0 and database.is_empty():
             database.create(_ownership(guard, starts=0))
         found = database.ownership()
-        if found not in (_ownership(guard, starts=guard.starts), _ownership(guard, starts=guard.starts + 1)):
+        self._check_format(found.format)
+        if replace(found, format=FORMAT) not in (
+            _ownership(guard, starts=guard.starts),
+            _ownership(guard, starts=guard.starts + 1),
+        ):
             raise Damaged(f"{_difference(found, guard)}: this node has lost data, or files of two copies were mixed")
         recovered = database.load()
-        if guard.closed_with not in (None, crc32(database.sealed_state())):
+        if guard.closed_with not in (None, crc32(database.sealed_state)):
             raise Damaged(f"{DATABASE_FILE} is not the one that was last closed here: this node has lost data")
         return recovered
 
     def _begin(self, guard: Guard, database: Database) -> None:
         starts = guard.starts + 1
         database.take(_ownership(guard, starts=starts))
-        self._write_guard(replace(guard, starts=starts, in_use=True, closed_with=None))
+        self._write_guard(replace(guard, format=FORMAT, starts=starts, in_use=True, closed_with=None))
 
     def _close_database(self, guard: Guard, database: Database, *, orderly: bool) -> None:
         if orderly:
             # Before SQLite removes its write-ahead log: a crash in between must not look like a loss.
             with suppress(OSError):
-                self._write_guard(replace(guard, in_use=False, closed_with=crc32(database.sealed_state())))
+                self._write_guard(replace(guard, in_use=False, closed_with=crc32(database.sealed_state)))
         database.close()
         if self._guard is guard and guard.in_use and not (self._path / WAL_FILE).exists():
             # After a failure; also on a full disk, where the guard can only be written once SQLite has made room.
@@ -177,38 +202,8 @@ def lock_directory(path: Path) -> int:
     return lock
 
 
-def make_directory(path: Path) -> None:
-    """Make the directory and those above it, so that they are still there after a loss of power."""
-    if path.exists() and not path.is_dir():
-        raise StorageRefused(f"{path} is no directory: name one, or a place where one can be made")
-    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
-    path.mkdir(parents=True, exist_ok=True)
-    for folder in missing:
-        sync_directory(folder.parent)
-
-
-def replace_file(path: Path, content: bytes) -> None:
-    """Give the file this content, durably; a crash leaves the old one or the new."""
-    draft = path.with_suffix(".draft")
-    with draft.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
-    sync_directory(path.parent)
-
-
-def sync_directory(path: Path) -> None:
-    """Make the directory's own list of files durable."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def _ownership(guard: Guard, *, starts: int) -> Ownership:
-    return Ownership(guard.format, guard.cluster_id, guard.node_id, starts)
+    return Ownership(FORMAT, guard.cluster_id, guard.node_id, starts)
 
 
 def _difference(found: Ownership, guard: Guard) -> str:

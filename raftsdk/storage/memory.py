@@ -1,38 +1,167 @@
 """A store that forgets when its object goes: for tests, examples and caches that may be rebuilt."""
 
-from raftsdk.errors import StorageRefused
-from raftsdk.types import Entry, HardState, Identity, Recovered, Write
+from hashlib import sha256
+
+from raftsdk.errors import SnapshotDamaged, StorageFailed, StorageRefused
+from raftsdk.types import (
+    Entry,
+    EntryId,
+    HardState,
+    Identity,
+    LogIndex,
+    Membership,
+    Recovered,
+    SnapshotMeta,
+    Term,
+    Write,
+)
 
 
 class MemoryStorage:
     """Keeps everything in the object. `aclose` keeps it too, so a node may be restarted on the same object.
 
-    Not durable: it satisfies `ports.Storage` only for as long as the process lives.
+    Not durable: it satisfies `ports.Storage` and `ports.SnapshotStore` only for as long as the process lives.
     """
 
     def __init__(self) -> None:
         self._identity: Identity | None = None
         self._hard_state = HardState()
+        self._compacted = EntryId(0, 0)
         self._entries: list[Entry] = []
+        self._snapshot: SnapshotMeta | None = None
+        self._finished: dict[SnapshotMeta, bytes] = {}
+        self._received: MemorySink | None = None
 
     async def load(self, identity: Identity) -> Recovered:
         """All that was persisted so far; the list is the caller's own. Raises `StorageRefused` for another identity."""
         if self._identity not in (None, identity):
             raise StorageRefused(f"this memory belongs to {self._identity}, not to {identity}: give each node its own")
         self._identity = identity
-        return Recovered(self._hard_state, 1, self._entries.copy())
+        # A new dict: a sink of an earlier run that is still held somewhere finishes into the old one.
+        self._finished = {meta: data for meta, data in self._finished.items() if meta == self._snapshot}
+        self._received = None
+        return Recovered(
+            self._hard_state,
+            self._compacted.index + 1,
+            self._entries.copy(),
+            prev_term=self._compacted.term,
+            snapshot=self._snapshot,
+        )
 
     async def persist(self, write: Write) -> None:
         """Take the write at once, keeping references to its entries."""
         if write.hard_state is not None:
             self._hard_state = write.hard_state
         if write.truncate_from is not None:
-            assert write.truncate_from > 0, f"there is no index {write.truncate_from} to truncate from"
-            del self._entries[write.truncate_from - 1 :]
+            base = self._compacted.index
+            assert write.truncate_from > base, f"there is no index {write.truncate_from} to truncate from"
+            del self._entries[write.truncate_from - 1 - base :]
+        if write.snapshot is not None:
+            self._adopt(write.snapshot)
+        if write.compacted is not None:
+            self._compact(write.compacted)
         if write.entries:
-            last_index = len(self._entries)
+            last_index = self._compacted.index + len(self._entries)
             assert write.first_index == last_index + 1, f"entries from {write.first_index} do not follow {last_index}"
             self._entries += write.entries
+
+    async def aclose(self) -> None:
+        """Nothing to release."""
+
+    async def create_snapshot(self, index: LogIndex, term: Term, membership: Membership) -> "MemorySink":
+        """Begin a snapshot of this node's own state."""
+        return MemorySink(self._finished, index, term, membership)
+
+    async def receive_snapshot(self, meta: SnapshotMeta) -> "MemorySink":
+        """Begin to receive a snapshot, or go on with this very one."""
+        if self._received is None or self._received.has_ended or self._received.expected != meta:
+            if self._received is not None:
+                await self._received.abort()
+            self._received = MemorySink(self._finished, meta.index, meta.term, meta.membership, meta)
+        return self._received
+
+    async def open_snapshot(self, meta: SnapshotMeta) -> "MemorySource":
+        """Open a snapshot that is finished. Raises `StorageFailed` when it is not there."""
+        if meta not in self._finished:
+            raise StorageFailed(f"there is no snapshot up to index {meta.index} of this digest")
+        return MemorySource(meta, self._finished[meta])
+
+    def _adopt(self, snapshot: SnapshotMeta) -> None:
+        assert snapshot in self._finished, f"the snapshot up to index {snapshot.index} was not finished"
+        for meta in [meta for meta in self._finished if meta.index < snapshot.index]:
+            del self._finished[meta]
+        self._snapshot = snapshot
+
+    def _compact(self, last: EntryId) -> None:
+        assert self._snapshot is not None, f"no snapshot covers what is to be compacted up to index {last.index}"
+        assert self._compacted.index <= last.index <= self._snapshot.index, f"{last} cannot be compacted"
+        del self._entries[: last.index - self._compacted.index]
+        self._compacted = last
+
+
+class MemorySink:
+    """A snapshot on its way into a `MemoryStorage`; see `ports.SnapshotSink`."""
+
+    def __init__(
+        self,
+        finished: dict[SnapshotMeta, bytes],
+        index: LogIndex,
+        term: Term,
+        membership: Membership,
+        expected: SnapshotMeta | None = None,
+    ) -> None:
+        self.expected = expected  #: What it must turn out to be; None for one of this node's own state.
+        self.has_ended = False
+        self.offset = 0  #: How many bytes there are.
+        self._finished = finished
+        self._index, self._term, self._membership = index, term, membership
+        self._data = bytearray()
+
+    async def write(self, data: bytes) -> None:
+        """Append `data`."""
+        self._check_open()
+        self._data += data
+        self.offset += len(data)
+
+    async def finish(self) -> SnapshotMeta:
+        """Say what it is; `open_snapshot` finds it from here on. Raises `SnapshotDamaged` as the port says."""
+        self._check_open()
+        data = bytes(self._data)
+        self._end()
+        meta = SnapshotMeta(self._index, self._term, self._membership, len(data), sha256(data).digest())
+        if self.expected not in (None, meta):
+            raise SnapshotDamaged(f"the snapshot up to index {self._index} is not the one that was sent")
+        self._finished[meta] = data
+        return meta
+
+    async def abort(self) -> None:
+        """Forget it, unless it is finished."""
+        self._end()
+
+    def _end(self) -> None:
+        self.has_ended = True
+        self._data = bytearray()
+
+    def _check_open(self) -> None:
+        if self.has_ended:
+            raise StorageFailed(f"the snapshot up to index {self._index} has ended: begin it again")
+
+
+class MemorySource:
+    """A snapshot of a `MemoryStorage`, open for reading; see `ports.SnapshotSource`."""
+
+    def __init__(self, meta: SnapshotMeta, data: bytes) -> None:
+        self._meta = meta
+        self._data = data
+
+    @property
+    def meta(self) -> SnapshotMeta:
+        """What it is."""
+        return self._meta
+
+    async def read(self, offset: int, max_bytes: int) -> bytes:
+        """The bytes from `offset` on."""
+        return self._data[offset : offset + max_bytes]
 
     async def aclose(self) -> None:
         """Nothing to release."""

@@ -11,10 +11,13 @@ from zlib import crc32
 
 from msgspec import DecodeError, Struct, json
 
-from raftsdk.types import Entry, HardState, LogIndex
+from raftsdk.types import Entry, EntryId, HardState, LogIndex
 
-FORMAT: Final = 1
-"""The version of everything in a data directory. The seal, and the field `format` behind it, are the same in all."""
+FORMAT: Final = 2
+"""The version of everything in a data directory. The seal, and the field `format` behind it, are the same in all.
+
+Format 1 had neither snapshots nor compaction. What it wrote is read as it is, and becomes format 2 with the next start.
+"""
 
 _HEADER: Final = Layout(">QQQI")
 _PACKED: Final = Layout(">QQQII")
@@ -42,11 +45,16 @@ class Ownership(Struct, frozen=True):
     starts: int
 
 
-class LogState(Struct, frozen=True):
-    """The hard state, and where the log ends: without the latter, a lost last row would look like a shorter log."""
+class LogState(Struct, frozen=True, omit_defaults=True):
+    """The hard state, and where the log ends: without the latter, a lost last row would look like a shorter log.
+
+    Likewise for its beginning, and for the record of the snapshot. A log that was never compacted leaves both out.
+    """
 
     hard_state: HardState
     last_index: LogIndex
+    compacted: EntryId = EntryId(0, 0)  #: The last entry that is gone from the beginning.
+    snapshot_index: LogIndex = 0  #: Of the snapshot in its own record; 0: there is none.
 
 
 def seal(record: Struct) -> bytes:
@@ -99,10 +107,10 @@ def unpack_entries(packed: object, first_index: LogIndex) -> list[Entry]:
     return entries
 
 
-def cut_entries(packed: bytes, count: int) -> bytes:
-    """The first `count` of packed entries."""
+def split_entries(packed: bytes, count: int) -> tuple[bytes, bytes]:
+    """The first `count` of packed entries, and the others."""
     end = 0
     for _ in range(count):
         *_, data_bytes, _checksum = _PACKED.unpack_from(packed, end)
         end += _PACKED.size + data_bytes
-    return packed[:end]
+    return packed[:end], packed[end:]

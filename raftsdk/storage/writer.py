@@ -28,7 +28,8 @@ class Writer:
         sys.setswitchinterval(min(SWITCH_INTERVAL_S, sys.getswitchinterval()))
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
         # A daemon: a program that ends without closing its store must end. What it was writing was not acknowledged.
-        Thread(target=self._work, name=name, daemon=True).start()
+        self._thread = Thread(target=self._work, name=name, daemon=True)
+        self._thread.start()
 
     async def run(self, work: Callable[[], Result]) -> Result:
         """The result of `work`, or what it raised. Giving up waiting does not stop it."""
@@ -37,9 +38,17 @@ class Writer:
         self._jobs.put(partial(_perform, work, done, loop))
         return await done
 
+    def begin(self, work: Job) -> None:
+        """Have `work` done, which never raises, without waiting for it."""
+        self._jobs.put(work)
+
     def stop(self) -> None:
         """End the thread once the jobs given so far are done."""
         self._jobs.put(None)
+
+    def join(self) -> None:
+        """Block until the thread has ended."""
+        self._thread.join()
 
     def _work(self) -> None:
         while job := self._jobs.get():

@@ -1,14 +1,35 @@
 """What the tests of the SQLite store share: data to keep, and directories in the states a crash leaves."""
 
+import os
 import shutil
 from collections.abc import Sequence
 from contextlib import closing
+from hashlib import sha256
 from pathlib import Path
 
 from raftsdk.storage.directory import Directory
-from raftsdk.types import Entry, HardState, Identity, LogIndex, Recovered, Write
+from raftsdk.types import (
+    Entry,
+    EntryId,
+    HardState,
+    Identity,
+    LogIndex,
+    Member,
+    Membership,
+    Recovered,
+    SnapshotMeta,
+    Write,
+)
 
 IDENTITY = Identity("orchard", "n1")
+MEMBERS = Membership((Member("n1"), Member("n2", incarnation=7)))
+MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
+"""Where syncs cost nothing, for tests that need many and cut no power; None where there is no such place."""
+
+SOAK = int(os.environ.get("RAFTSDK_STORAGE_SOAK", "1"))
+"""How many times more than usual the tests by chance shall do."""
+
+NOTHING = Recovered(HardState(), 1, [])
 
 
 def numbered(first_index: LogIndex, count: int, *, term: int = 1, data_bytes: int = 200) -> list[Entry]:
@@ -18,6 +39,59 @@ def numbered(first_index: LogIndex, count: int, *, term: int = 1, data_bytes: in
 
 def append(first_index: LogIndex, entries: Sequence[Entry], hard_state: HardState | None = None) -> Write:
     return Write(1, hard_state, None, first_index, entries)
+
+
+def after(before: Recovered, write: Write) -> Recovered:
+    """What a store has to find once `write` is durable: `types.Write`'s own words, on a dict."""
+    entries = dict(enumerate(before.entries, before.first_index))
+    if write.truncate_from is not None:
+        entries = {index: entry for index, entry in entries.items() if index < write.truncate_from}
+    compacted = write.compacted or EntryId(before.prev_term, before.first_index - 1)
+    entries = {index: entry for index, entry in entries.items() if index > compacted.index}
+    entries |= enumerate(write.entries, write.first_index)
+    return Recovered(
+        write.hard_state or before.hard_state,
+        compacted.index + 1,
+        [entry for _, entry in sorted(entries.items())],
+        prev_term=compacted.term,
+        snapshot=write.snapshot or before.snapshot,
+    )
+
+
+def last_index(log: Recovered) -> LogIndex:
+    return log.first_index + len(log.entries) - 1
+
+
+def entry_id(log: Recovered, index: LogIndex) -> EntryId:
+    """The entry at `index`, or the last one that was compacted away."""
+    return EntryId(log.entries[index - log.first_index].term if index >= log.first_index else log.prev_term, index)
+
+
+def covered_index(log: Recovered) -> LogIndex:
+    """Up to where entries are in a snapshot: no write truncates them."""
+    return log.snapshot.index if log.snapshot else 0
+
+
+def take(directory: Directory, last: EntryId, data: bytes) -> SnapshotMeta:
+    """A finished snapshot of a node's own state."""
+    draft = directory.snapshots.create(last.index, last.term, MEMBERS)
+    draft.write(data)
+    return draft.finish()
+
+
+def receive(directory: Directory, last: EntryId, data: bytes) -> SnapshotMeta:
+    """A finished snapshot of another node's, which arrived in two parts."""
+    meta = SnapshotMeta(last.index, last.term, MEMBERS, len(data), sha256(data).digest())
+    directory.snapshots.receive(meta).write(data[: len(data) // 2])
+    draft = directory.snapshots.receive(meta)
+    draft.write(data[draft.offset :])
+    return draft.finish()
+
+
+def read(directory: Directory, meta: SnapshotMeta) -> bytes:
+    """All of a snapshot."""
+    with closing(directory.snapshots.open(meta)) as reader:
+        return reader.read(0, meta.total_bytes)
 
 
 def fill(directory: Directory, *, writes: int, batch: int = 4) -> list[Entry]:

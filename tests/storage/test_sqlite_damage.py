@@ -5,14 +5,14 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from sqlite_places import IDENTITY, append, crashed, fill, filled, load, numbered
+from sqlite_places import IDENTITY, append, crashed, fill, filled, load, numbered, take
 
 from raftsdk.errors import StorageRefused
 from raftsdk.storage.directory import DATABASE_FILE, GUARD_FILE, WAL_FILE, Directory
 from raftsdk.storage.records import Damaged
 from raftsdk.storage.sqlite import SqliteStorage
 from raftsdk.storage.wal import frames
-from raftsdk.types import Entry, Recovered, Write
+from raftsdk.types import Entry, EntryId, Recovered, Write
 
 FLIPS = 120
 FIRST_FREE_PAGE_AT = 32  # in SQLite's header
@@ -49,9 +49,11 @@ async def test_a_flipped_byte_anywhere_in_the_database_is_noticed_or_harmless(tm
     directory = Directory(path)
     directory.load(IDENTITY)
     directory.write(Write(1, None, 101, 101, []))  # frees pages, which are in the file too
+    directory.write(Write(1, None, None, 1, [], take(directory, EntryId(1, 30), b"thirty"), EntryId(1, 22)))
     directory.close(orderly=True)
     expected = load(path)
-    assert expected.entries == log[:100]
+    assert expected.entries == log[22:100]
+    assert expected.snapshot is not None
 
     random = Random(1)
     noticed = 0

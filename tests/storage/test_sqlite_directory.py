@@ -11,17 +11,19 @@ from types import FrameType
 from typing import Any
 
 import pytest
-from sqlite_places import IDENTITY, append, crashed, filled, load, numbered
+from sqlite_places import IDENTITY, after, append, crashed, entry_id, fill, filled, load, numbered, read, take
 
 import raftsdk.storage
 from raftsdk.errors import StorageFailed, StorageRefused
 from raftsdk.storage.database import CHECKPOINT_PAGES, Database
 from raftsdk.storage.directory import DATABASE_FILE, GUARD_FILE, WAL_FILE, Directory, Guard
-from raftsdk.storage.records import Damaged, Ownership, seal, unseal
+from raftsdk.storage.records import FORMAT, Damaged, LogState, Ownership, seal, unseal
 from raftsdk.storage.sqlite import SqliteStorage
-from raftsdk.types import Entry, HardState, Identity, Write
+from raftsdk.types import Entry, EntryId, HardState, Identity, Recovered, Write
 
+OTHER_STATE = seal(LogState(HardState(1, "n2", 8), 12, compacted=EntryId(1, 9), snapshot_index=8))
 TRACED = (str(Path(raftsdk.storage.__file__).parent), pathlib.__file__)
+FORMAT_1 = Path(__file__).with_name("format_1")
 MANY_WRITES = 400
 WAL_FRAME_BYTES = 4096 + 24
 
@@ -36,7 +38,7 @@ async def refusal(path: Path, identity: Identity = IDENTITY) -> str:
 
 
 def contents(path: Path) -> dict[str, bytes]:
-    return {file.name: file.read_bytes() for file in path.iterdir()}
+    return {file.name: file.read_bytes() for file in path.rglob("*") if file.is_file()}
 
 
 # -- whose it is
@@ -57,9 +59,9 @@ async def test_another_clusters_directory_is_refused(tmp_path: Path) -> None:
 
 async def test_a_newer_format_is_refused_with_the_format_this_software_reads(tmp_path: Path) -> None:
     filled(tmp_path / "n1", writes=3)
-    (tmp_path / "n1" / GUARD_FILE).write_bytes(seal(Guard(2, "orchard", "n1", 1)))
+    (tmp_path / "n1" / GUARD_FILE).write_bytes(seal(Guard(FORMAT + 1, "orchard", "n1", 1)))
     before = contents(tmp_path / "n1")
-    assert "has data of format 2, and this software reads format 1" in await refusal(tmp_path / "n1")
+    assert f"has data of format {FORMAT + 1}, and this software reads format {FORMAT}" in await refusal(tmp_path / "n1")
     assert contents(tmp_path / "n1") == before
 
 
@@ -131,6 +133,42 @@ def test_a_process_killed_at_any_line_of_our_code_leaves_a_directory_that_starts
     for copied, acknowledged_then in copies.values():
         found = load(copied).entries
         assert found in (acknowledged_then, final) or found[:-2] == acknowledged_then
+
+
+def test_a_process_killed_at_any_line_while_a_snapshot_takes_the_place_of_another_leaves_one_of_them(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "n1"
+    directory = Directory(path)
+    log = Recovered(HardState(1, "n2", 16), 1, fill(directory, writes=5))
+    states = [(log, b"")]
+    copies: dict[str, tuple[Path, int]] = {}
+
+    def copy() -> None:
+        state = f"{len(states)} {contents(path)}"
+        if state not in copies:
+            copies[state] = (tmp_path / f"copy-{len(copies)}", len(states))
+            shutil.copytree(path, copies[state][0])
+
+    with each_line_of_storage(copy):
+        for index, data in ((6, b"six" * 50_000), (15, b"fifteen" * 20_000)):
+            last = entry_id(log, index)
+            write = Write(1, None, None, 1, [], take(directory, last, data), last)
+            directory.write(write)
+            states.append((after(states[-1][0], write), data))
+            directory.snapshots.remove_before(index)
+            while directory.tidy():
+                pass
+        directory.close(orderly=True)
+
+    assert len(copies) > 15
+    for copied, acknowledged in copies.values():
+        directory = Directory(copied)
+        found = directory.load(IDENTITY)
+        data = b"" if found.snapshot is None else read(directory, found.snapshot)
+        assert (found, data) in states[acknowledged - 1 : acknowledged + 1]
+        assert len(list(copied.glob("snapshots/*"))) == (found.snapshot is not None)
+        directory.close(orderly=True)
 
 
 @contextmanager
@@ -245,6 +283,32 @@ def alter(path: Path, *statements: tuple[str, tuple[object, ...]]) -> None:
     connection.close()
 
 
+def with_snapshot(path: Path) -> None:
+    """Closed in good order: entries 1–8 in a snapshot, 1–6 compacted away, 12 the last."""
+    directory = Directory(path)
+    log = Recovered(HardState(), 1, fill(directory, writes=3))
+    meta = take(directory, entry_id(log, 8), b"eight")
+    directory.write(Write(1, None, None, 1, [], meta, entry_id(log, 6)))
+    directory.close(orderly=True)
+
+
+@pytest.mark.parametrize(
+    ("statement", "parameters", "reason"),
+    [
+        ("DELETE FROM records WHERE key = ?", (-2,), "the record of the snapshot is of index 0 and should be of 8"),
+        ("UPDATE records SET data = ? WHERE key = -2", (b"short",), "the record of the snapshot does not match its"),
+        ("UPDATE records SET data = ? WHERE key = 0", (OTHER_STATE,), "up to index 8 does not meet the log behind 9"),
+        ("DELETE FROM records WHERE key = ?", (7,), "the log continues at index 9 after index 6"),
+    ],
+)
+async def test_damage_around_a_snapshot_is_refused_and_named(
+    tmp_path: Path, statement: str, parameters: tuple[object, ...], reason: str
+) -> None:
+    with_snapshot(tmp_path / "n1")
+    alter(tmp_path / "n1", (statement, parameters))
+    assert reason in await refusal(tmp_path / "n1")
+
+
 @pytest.mark.parametrize(
     ("statement", "parameters", "reason"),
     [
@@ -334,3 +398,47 @@ def test_a_database_that_is_not_ours_has_no_ownership(tmp_path: Path) -> None:
     database.create(Ownership(1, "orchard", "n1", 0))
     assert database.ownership() == Ownership(1, "orchard", "n1", 0)
     database.close()
+
+
+# -- what an earlier version wrote
+
+
+@pytest.mark.parametrize("end", ["closed", "crashed"])
+def test_a_directory_of_format_1_is_read_and_becomes_one_of_the_present_format(tmp_path: Path, end: str) -> None:
+    """Both were written by version 0.1.0 before it knew snapshots, and hold what `fill` writes."""
+    path = tmp_path / "n1"
+    shutil.copytree(FORMAT_1 / end, path)
+    directory = Directory(path)
+    found = directory.load(IDENTITY)
+    assert found == Recovered(HardState(1, "n2", 8), 1, numbered(1, 12))
+    directory.write(append(13, numbered(13, 1), HardState(2, None, 9, 77)))
+    directory.close(orderly=True)
+    assert load(path) == Recovered(HardState(2, None, 9, 77), 1, numbered(1, 13))
+    assert unseal((path / GUARD_FILE).read_bytes(), Guard, GUARD_FILE).format == FORMAT
+
+
+def test_a_crash_while_a_directory_of_format_1_is_taken_over_leaves_one_that_starts(tmp_path: Path) -> None:
+    path = tmp_path / "n1"
+    shutil.copytree(FORMAT_1 / "closed", path)
+    copies: list[Path] = []
+
+    def copy() -> None:
+        copies.append(tmp_path / f"copy-{len(copies)}")
+        shutil.copytree(path, copies[-1])
+
+    with each_line_of_storage(copy):
+        directory = Directory(path)
+        directory.load(IDENTITY)
+    directory.close(orderly=True)
+    formats = {unseal((copied / GUARD_FILE).read_bytes(), Guard, GUARD_FILE).format for copied in copies}
+    assert formats == {1, FORMAT}
+    for copied in copies[:: len(copies) // 40]:
+        assert load(copied).entries == numbered(1, 12)
+
+
+async def test_a_database_of_a_newer_format_beside_an_older_guard_is_refused(tmp_path: Path) -> None:
+    """A newer version's first start on this directory was cut short between the two."""
+    filled(tmp_path / "n1", writes=3)
+    newer = seal(Ownership(FORMAT + 1, "orchard", "n1", 2))
+    alter(tmp_path / "n1", ("UPDATE records SET data = ? WHERE key = -1", (newer,)))
+    assert f"has data of format {FORMAT + 1}" in await refusal(tmp_path / "n1")

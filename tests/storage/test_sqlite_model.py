@@ -1,4 +1,7 @@
-"""The SQLite store against a plain list, under any sequence of writes, restarts and crashes."""
+"""The SQLite store against a dict, under any sequence of writes, snapshots, restarts and crashes.
+
+After every operation, and between the steps of those that have some, a copy of the directory must start and hold all.
+"""
 
 import shutil
 import tempfile
@@ -7,29 +10,43 @@ from pathlib import Path
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from sqlite_places import IDENTITY
+from sqlite_places import (
+    IDENTITY,
+    MEMORY,
+    NOTHING,
+    SOAK,
+    after,
+    covered_index,
+    entry_id,
+    last_index,
+    read,
+    receive,
+    take,
+)
 
 from raftsdk.storage.directory import Directory
-from raftsdk.types import MAX_INTEGER, Entry, HardState, Write
+from raftsdk.types import MAX_INTEGER, Entry, EntryId, HardState, Write
 
-EXAMPLES = 20
-STEPS = 25
+EXAMPLES = 50 * SOAK
+STEPS = 30
 
 KINDS = st.sampled_from((0, 1, 2, 99, MAX_INTEGER))
 DATA = st.one_of(st.binary(max_size=50), st.builds(bytes, st.integers(0, 9_000)))
+CONTENTS = st.lists(st.tuples(KINDS, DATA), max_size=4)
+STATES = st.one_of(st.binary(max_size=50), st.builds(bytes, st.integers(60_000, 140_000)))
 VOTES = st.sampled_from((None, "n1", "n2"))
 
 
-class SqliteAgainstAList(RuleBasedStateMachine):
-    """`log` and `hard_state` are what the store must find at its next start."""
+class SqliteAgainstADict(RuleBasedStateMachine):
+    """`expected` and `data` are what the store must find at its next start."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.root = Path(tempfile.mkdtemp(prefix="raftsdk-model-"))
+        self.root = Path(tempfile.mkdtemp(prefix="raftsdk-model-", dir=MEMORY))
         self.places = 0
         self.term = 1
-        self.log: list[Entry] = []
-        self.hard_state = HardState()
+        self.expected = NOTHING
+        self.data = b""
         self.directory = Directory(self.path)
         self.directory.load(IDENTITY)
 
@@ -37,35 +54,54 @@ class SqliteAgainstAList(RuleBasedStateMachine):
     def path(self) -> Path:
         return self.root / str(self.places)
 
-    @rule(steps=st.integers(1, 2**40), vote=VOTES, commit_index=st.integers(0, MAX_INTEGER))
-    def begin_a_term(self, steps: int, vote: str | None, commit_index: int) -> None:
+    @rule(
+        steps=st.integers(1, 2**40), vote=VOTES, commit_index=st.integers(0, MAX_INTEGER), incarnation=st.integers(0, 9)
+    )
+    def begin_a_term(self, steps: int, vote: str | None, commit_index: int, incarnation: int) -> None:
         self.term += steps
-        self.hard_state = HardState(self.term, vote, commit_index)
-        self.directory.write(Write(1, self.hard_state, None, 1, []))
+        self.write(Write(1, HardState(self.term, vote, commit_index, incarnation), None, 1, []))
 
     @rule(contents=st.lists(st.tuples(KINDS, DATA), min_size=1, max_size=9), vote=VOTES)
     def append(self, contents: list[tuple[int, bytes]], vote: str | None) -> None:
-        self.hard_state = HardState(self.term, vote, len(self.log))
-        self._write(self.hard_state, None, contents)
+        end = last_index(self.expected)
+        self.write(Write(1, HardState(self.term, vote, end), None, end + 1, self.entries(contents)))
 
-    @precondition(lambda self: self.log)
-    @rule(back=st.integers(-1, 12), contents=st.lists(st.tuples(KINDS, DATA), max_size=4))
+    @precondition(lambda self: self.expected.entries)
+    @rule(back=st.integers(-1, 12), contents=CONTENTS)
     def truncate(self, back: int, contents: list[tuple[int, bytes]]) -> None:
-        truncate_from = max(len(self.log) - back, 1)
-        del self.log[truncate_from - 1 :]
-        self._write(None, truncate_from, contents)
+        end, lowest = last_index(self.expected), max(covered_index(self.expected), self.expected.first_index - 1) + 1
+        index = max(end - back, lowest)
+        self.write(Write(1, None, index, min(index, end + 1), self.entries(contents)))
 
-    def _write(
-        self, hard_state: HardState | None, truncate_from: int | None, contents: list[tuple[int, bytes]]
-    ) -> None:
-        entries = [Entry(self.term, kind, data) for kind, data in contents]
-        self.directory.write(Write(1, hard_state, truncate_from, len(self.log) + 1, entries))
-        self.log += entries
+    @precondition(lambda self: last_index(self.expected) > covered_index(self.expected))
+    @rule(back=st.integers(0, 12), trailing=st.integers(0, 5), state=STATES, contents=CONTENTS)
+    def compact(self, back: int, trailing: int, state: bytes, contents: list[tuple[int, bytes]]) -> None:
+        end = last_index(self.expected)
+        last = entry_id(self.expected, max(end - back, covered_index(self.expected) + 1))
+        meta = take(self.directory, last, state)
+        self.expect_after_crash()
+        cut = last.index - trailing
+        compacted = entry_id(self.expected, cut) if cut >= self.expected.first_index else None
+        self.write(Write(1, None, None, end + 1, self.entries(contents), meta, compacted), state)
+
+    @rule(ahead=st.integers(1, 50), state=STATES, contents=CONTENTS)
+    def install(self, ahead: int, state: bytes, contents: list[tuple[int, bytes]]) -> None:
+        """In the place of the whole log."""
+        last = EntryId(self.term, covered_index(self.expected) + ahead)
+        meta = receive(self.directory, last, state)
+        self.expect_after_crash()
+        truncate_from, entries = self.expected.first_index, self.entries(contents)
+        self.write(Write(1, None, truncate_from, last.index + 1, entries, meta, last), state)
+
+    @rule()
+    def tidy(self) -> None:
+        while self.directory.tidy():
+            self.expect_after_crash()
 
     @rule()
     def restart(self) -> None:
         self.directory.close(orderly=True)
-        self._load()
+        self.directory = self.found_in(self.path)
 
     @rule()
     def crash(self) -> None:
@@ -73,23 +109,40 @@ class SqliteAgainstAList(RuleBasedStateMachine):
         self.places += 1
         shutil.copytree(before, self.path)
         self.directory.close(orderly=False)
-        self._load()
-
-    def _load(self) -> None:
-        self.directory = Directory(self.path)
-        found = self.directory.load(IDENTITY)
-        assert found.entries == self.log
-        assert found.hard_state == self.hard_state
+        self.directory = self.found_in(self.path)
 
     @invariant()
-    def has_its_directory(self) -> None:
-        assert self.path.is_dir()
+    def a_crash_now_loses_nothing(self) -> None:
+        self.expect_after_crash()
+
+    def entries(self, contents: list[tuple[int, bytes]]) -> list[Entry]:
+        return [Entry(self.term, kind, data) for kind, data in contents]
+
+    def write(self, write: Write, data: bytes | None = None) -> None:
+        self.directory.write(write)
+        self.expected, self.data = after(self.expected, write), self.data if data is None else data
+        if write.snapshot is not None:
+            self.expect_after_crash()
+            self.directory.snapshots.remove_before(write.snapshot.index)
+
+    def expect_after_crash(self) -> None:
+        """That a process killed now would find what it was told is durable. Its files are looked at, not taken."""
+        copy = self.root / "copy"
+        shutil.copytree(self.path, copy)
+        self.found_in(copy).close(orderly=True)
+        shutil.rmtree(copy)
+
+    def found_in(self, path: Path) -> Directory:
+        directory = Directory(path)
+        assert directory.load(IDENTITY) == self.expected
+        if self.expected.snapshot is not None:
+            assert read(directory, self.expected.snapshot) == self.data
+        return directory
 
     def teardown(self) -> None:
-        self.restart()
         self.directory.close(orderly=True)
         shutil.rmtree(self.root)
 
 
-TestSqliteAgainstAList = SqliteAgainstAList.TestCase
-TestSqliteAgainstAList.settings = settings(max_examples=EXAMPLES, stateful_step_count=STEPS, deadline=None)
+TestSqliteAgainstADict = SqliteAgainstADict.TestCase
+TestSqliteAgainstADict.settings = settings(max_examples=EXAMPLES, stateful_step_count=STEPS, deadline=None)

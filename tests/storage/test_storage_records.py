@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raftsdk.storage.records import Damaged, Ownership, cut_entries, pack_entries, seal, unpack_entries, unseal
+from raftsdk.storage.records import Damaged, Ownership, pack_entries, seal, split_entries, unpack_entries, unseal
 from raftsdk.types import MAX_INTEGER, Entry
 
 UNSIGNED = st.integers(0, MAX_INTEGER)
@@ -18,9 +18,11 @@ def test_packed_entries_come_back_as_they_were(entries: list[Entry], first_index
 
 
 @given(ENTRIES, st.data())
-def test_cutting_keeps_exactly_the_first_entries(entries: list[Entry], data: st.DataObject) -> None:
+def test_splitting_leaves_exactly_the_first_entries_and_the_others(entries: list[Entry], data: st.DataObject) -> None:
     count = data.draw(st.integers(0, len(entries)))
-    assert unpack_entries(cut_entries(pack_entries(1, entries), count), 1) == entries[:count]
+    first, others = split_entries(pack_entries(1, entries), count)
+    assert unpack_entries(first, 1) == entries[:count]
+    assert unpack_entries(others, 1 + count) == entries[count:]
 
 
 def test_every_flipped_bit_of_a_packed_entry_is_noticed() -> None:

@@ -21,6 +21,17 @@ async def test_work_is_done_on_one_other_thread_and_in_order() -> None:
     writer.stop()
 
 
+async def test_work_nobody_waits_for_is_done_in_its_turn_and_before_the_thread_ends() -> None:
+    writer = Writer("test")
+    done: list[str] = []
+    writer.begin(lambda: done.append("begun"))
+    await writer.run(lambda: done.append("run"))
+    writer.begin(lambda: done.append("last"))
+    writer.stop()
+    writer.join()
+    assert done == ["begun", "run", "last"]
+
+
 async def test_what_the_work_raised_is_raised_to_who_asked() -> None:
     writer = Writer("test")
 

@@ -1,10 +1,15 @@
 """A cluster of processes: they start, die and come back as told, and none is left behind."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
+from raftsdk_msgpack import MsgpackCodec
+from raftsdk_tcp import TcpTransport
 
+from raftsdk import Client
 from raftsdk.testing.processes import LocalCluster, NodeDied
+from raftsdk.testing.wiring import groups
 
 
 async def test_a_node_is_killed_and_started_again_whatever_this_process_has_in_its_environment(
@@ -29,3 +34,43 @@ async def test_a_cluster_with_a_node_that_cannot_start_says_why_and_leaves_no_pr
         async with cluster:
             pass
     assert [node.running for node in cluster.nodes] == [False, False, False]
+
+
+async def test_a_wired_cluster_looks_for_every_node_at_its_proxy_and_a_cut_parts_two_of_them(tmp_path: Path) -> None:
+    async with LocalCluster(tmp_path, nodes=3, wired=True) as cluster:
+        assert cluster.wiring is not None
+        assert all(node.config["listen"] != [node.address] for node in cluster.nodes)
+        await until_connected(cluster, {"n1": {"n2", "n3"}, "n2": {"n1", "n3"}, "n3": {"n1", "n2"}})
+        cluster.wiring.connect(groups(["n1"], ["n2", "n3"]))
+        cluster.wiring.reset(["n1"])
+        await until_connected(cluster, {"n1": set(), "n2": {"n3"}, "n3": {"n2"}})
+        cluster.wiring.heal()
+        await until_connected(cluster, {"n1": {"n2", "n3"}, "n2": {"n1", "n3"}, "n3": {"n1", "n2"}})
+
+
+async def until_connected(cluster: LocalCluster, expected: dict[str, set[str]]) -> None:
+    """Wait until every node is connected to these and no others."""
+    found: dict[str, set[str]] = {}
+    for _ in range(200):
+        for node in cluster.nodes:
+            async with Client([node.address], codecs=[MsgpackCodec()], transports=[TcpTransport()]) as client:
+                status = await client.status()
+            found[node.node_id] = {peer.node_id for peer in status.peers if peer.connected}
+        if found == expected:
+            return
+        await asyncio.sleep(0.05)
+    raise AssertionError(f"{found} are connected, and should be {expected}")
+
+
+def test_a_cluster_whose_callers_proxies_cannot_tell_apart_is_not_wired(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="over tcp alone"):
+        LocalCluster(tmp_path, transport=["tcp", "unix"], wired=True)
+
+
+def test_who_joins_knows_only_itself_and_whom_to_ask(tmp_path: Path) -> None:
+    cluster = LocalCluster(tmp_path, nodes=2, joining=1)
+    joiner = cluster.node("n3")
+    assert joiner not in cluster.nodes
+    assert [member["id"] for member in joiner.config["members"]] == ["n3"]
+    assert joiner.config["join"] == cluster.addresses
+    assert all("join" not in node.config for node in cluster.nodes)

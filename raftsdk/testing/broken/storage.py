@@ -70,6 +70,13 @@ class LosesTheCommitIndex(_ChangesHardState):
         return replace(hard_state, commit_index=0)
 
 
+class ForgetsTheIncarnation(_ChangesHardState):
+    """Does not know any more whose data it holds."""
+
+    def _change(self, hard_state: HardState) -> HardState:
+        return replace(hard_state, incarnation=0)
+
+
 class NeverWithdrawsAVote(_ChangesHardState):
     """Takes "no vote" for "the vote is unchanged", although the term is a new one."""
 

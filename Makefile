@@ -8,7 +8,7 @@ MANIFESTS := pyproject.toml $(wildcard codecs/*/pyproject.toml adapters/*/pyproj
 TYPED := raftsdk tests examples bench spec $(wildcard codecs/*/src codecs/*/tests adapters/*/src adapters/*/tests)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test verify fix generate fuzz bench bench-codecs
+.PHONY: help setup demo test verify fix generate fuzz soak bench bench-codecs
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +46,10 @@ generate: setup ## the generated code and the missing vectors; what is there alr
 
 fuzz: setup ## a million damaged inputs for every decoder, the frames and the hellos (INPUTS=20000000 for a long run)
 	@$(BIN)/python tests/fuzz/fuzz_run.py --inputs $(or $(INPUTS),1000000)
+
+soak: setup ## real processes under every fault, on five nodes, for an hour (MINUTES=600 ROWS="kill -9,pause" NODES=3 SCALE=0.1 SEED=7)
+	@$(BIN)/python tests/faults/soak.py --minutes $(or $(MINUTES),60) --nodes $(or $(NODES),5) \
+		--scale $(or $(SCALE),1) --seed $(or $(SEED),1) $(if $(ROWS),--rows "$(ROWS)")
 
 bench: setup ## side by side with PySyncObj: committed writes a second, in memory and durable
 	@$(UV) sync --quiet --inexact --all-packages --all-extras --group bench

@@ -10,7 +10,7 @@ import os
 import socket
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import AsyncExitStack, ExitStack
 from itertools import cycle
 from pathlib import Path
 from types import TracebackType
@@ -21,6 +21,7 @@ import msgspec
 from raftsdk.config import ENVIRONMENT_PREFIX, TLS_SCHEMES, TlsConfig
 from raftsdk.config.reading import merge
 from raftsdk.errors import RaftError
+from raftsdk.testing.wiring import Wiring
 from raftsdk.types import NodeId
 from raftsdk.wire.tls import FileCredentials
 
@@ -42,6 +43,7 @@ class NodeProcess:
         self.node_id = node_id
         self.directory = directory
         self.config: dict[str, Any] = {}
+        self.environ: dict[str, str] = {}  #: What its process finds in its environment beside this one's.
         self._process: asyncio.subprocess.Process | None = None
 
     @property
@@ -64,10 +66,19 @@ class NodeProcess:
         """Everything the process said, over all its lives."""
         return self.directory / "node.log"
 
+    def said(self) -> str:
+        """What is in `log_file`."""
+        return self.log_file.read_text(encoding="utf-8", errors="replace") if self.log_file.exists() else ""
+
     @property
     def running(self) -> bool:
         """Whether the process is there (a paused one is)."""
         return self._process is not None and self._process.returncode is None
+
+    @property
+    def exit_code(self) -> int | None:
+        """How its last process ended; None while it runs, and before the first."""
+        return None if self._process is None else self._process.returncode
 
     def configure(self, settings: Mapping[str, Any]) -> None:
         """Merge `settings` into the node's configuration; they hold from its next start on."""
@@ -81,7 +92,7 @@ class NodeProcess:
         with self.log_file.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "raftsdk.cli", "node", "--config", str(self.config_file), "--json"),
-                env=environ,  # without settings of this process: they would go over the file's
+                env=environ | self.environ,  # without settings of this process: they would go over the file's
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=log,
@@ -94,13 +105,17 @@ class NodeProcess:
             ready = b""
         if not ready:
             await self.kill()
-            said = self.log_file.read_text(errors="replace").strip().splitlines()[-5:]
-            raise NodeDied(f"{self.node_id} did not start:\n" + "\n".join(said))
+            raise NodeDied(f"{self.node_id} did not start:\n" + "\n".join(self.said().strip().splitlines()[-5:]))
 
     def signal(self, number: int) -> None:
         """Send a signal, if there is somebody to get it."""
         if self._process is not None and self._process.returncode is None:
             self._process.send_signal(number)
+
+    async def wait(self) -> None:
+        """Return when the process has ended by itself; at once when there is none."""
+        if self._process is not None:
+            await self._process.wait()
 
     async def kill(self) -> None:
         """SIGKILL: no chance to save anything. Returns when the process is gone."""
@@ -126,6 +141,9 @@ class LocalCluster:
     `NodeProcess.configure` is for those of one node. `transport` is the scheme of the nodes' addresses, or several that
     they take in turn: `"unix"` (sockets below `directory`), or any that goes by host and port (the system chooses it).
     Where one of them is TLS, everybody gets a certificate from an authority below `directory`.
+
+    `joining` more processes are configured, are members of nothing, and have to be started by whoever wants them: each
+    then asks the others to take it in. `wired` puts a proxy before every node, for faults between any two (`wiring`).
     """
 
     def __init__(
@@ -133,21 +151,28 @@ class LocalCluster:
         directory: Path,
         *,
         nodes: int = 3,
+        joining: int = 0,
         transport: str | Sequence[str] = "tcp",
         storage: str = "sqlite",
         state_machine: str = "key-value",
         settings: Mapping[str, Any] | None = None,
+        wired: bool = False,
     ) -> None:
-        ids = [f"n{number}" for number in range(1, nodes + 1)]
+        ids = [f"n{number}" for number in range(1, nodes + joining + 1)]
         schemes = [transport] if isinstance(transport, str) else transport
-        addresses = free_addresses(directory, dict(zip(ids, cycle(schemes), strict=False)))
+        if wired and set(schemes) != {"tcp"}:
+            raise ValueError(f"wired and over {', '.join(schemes)}: proxies tell callers apart over tcp alone")
+        listening, addresses = _places(directory, dict(zip(ids, cycle(schemes), strict=False)), wired=wired)
         self.cluster_id = "local"
-        self.nodes = [NodeProcess(i, directory / i) for i in ids]
+        self.nodes = [NodeProcess(i, directory / i) for i in ids[:nodes]]
+        self.joining = [NodeProcess(i, directory / i) for i in ids[nodes:]]
+        self.wiring = Wiring(addresses, listening) if wired else None
         members = [{"id": i, "addresses": [addresses[i]]} for i in ids]
         tls = _issue_certificates(directory, [*ids, CLIENT]) if TLS_SCHEMES & set(schemes) else {}
         self.credentials = FileCredentials(tls[CLIENT]) if tls else None  #: For whoever dials the nodes.
-        for node in self.nodes:
+        for node, member in zip([*self.nodes, *self.joining], members, strict=True):
             path = {} if storage == "memory" else {"path": str(node.directory / "data")}
+            founds = node in self.nodes
             node.configure(
                 {
                     "node_id": node.node_id,
@@ -155,10 +180,13 @@ class LocalCluster:
                     "state_machine": state_machine,
                     **(settings or {}),
                     "storage": {"kind": storage, **path},
-                    "members": members,
+                    "members": members[:nodes] if founds else [member],
+                    **({} if founds else {"join": [addresses[i] for i in ids[:nodes]]}),
+                    **({"listen": [listening[node.node_id]]} if wired else {}),
                     **({"tls": msgspec.to_builtins(tls[node.node_id])} if tls else {}),
                 }
             )
+        self._stack = AsyncExitStack()
 
     @property
     def addresses(self) -> list[str]:
@@ -167,27 +195,39 @@ class LocalCluster:
 
     def node(self, node_id: NodeId) -> NodeProcess:
         """The node of that id."""
-        return next(node for node in self.nodes if node.node_id == node_id)
+        return next(node for node in [*self.nodes, *self.joining] if node.node_id == node_id)
 
     async def __aenter__(self) -> Self:
-        """Start every node."""
-        try:
+        """Start every node but those that join."""
+        async with AsyncExitStack() as stack:
+            if self.wiring is not None:
+                await stack.enter_async_context(self.wiring)
+            stack.push_async_callback(self._stop)
             # Every start is waited for, also beside one that failed: a process must be known to be stopped.
             ends = await asyncio.gather(*(node.start() for node in self.nodes), return_exceptions=True)
             for error in filter(None, ends):
                 raise error
-        except BaseException:
-            await self._stop()
-            raise
+            self._stack = stack.pop_all()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._stop()
+        await self._stack.aclose()
 
     async def _stop(self) -> None:
-        await asyncio.gather(*(node.stop() for node in self.nodes))
+        await asyncio.gather(*(node.stop() for node in [*self.nodes, *self.joining]))
+
+
+def _places(directory: Path, schemes: Mapping[NodeId, str], *, wired: bool) -> tuple[dict[NodeId, str], ...]:
+    """Where each node listens, and where it is looked for: at its proxy, if there are any."""
+    if not wired:
+        addresses = free_addresses(directory, schemes)
+        return addresses, addresses
+    # Both of all nodes are chosen at once, so that no two are the same.
+    fronts = {f"proxy of {node_id}": scheme for node_id, scheme in schemes.items()}
+    places = free_addresses(directory, {**schemes, **fronts})
+    return {i: places[i] for i in schemes}, {i: places[f"proxy of {i}"] for i in schemes}
 
 
 def _issue_certificates(directory: Path, names: Sequence[str]) -> dict[str, TlsConfig]:

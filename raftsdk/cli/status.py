@@ -12,8 +12,8 @@ from raftsdk.errors import RaftError, Unreachable
 from raftsdk.messages import PeerStatus, StatusResponse
 from raftsdk.runtime import event_loop
 
-_NODE_COLUMNS = ("node", "role", "term", "leader", "last", "durable", "commit", "applied")
-_PEER_COLUMNS = ("from", "to", "connected", "codec", "transport", "state", "match", "lag", "outstanding")
+_NODE_COLUMNS = ("node", "suffrage", "role", "term", "leader", "last", "durable", "commit", "applied", "snapshot")
+_PEER_COLUMNS = ("from", "to", "suffrage", "connected", "codec", "transport", "state", "match", "lag", "outstanding")
 
 
 @takes_tls
@@ -22,7 +22,7 @@ def status(
     timeout_ms: TimeoutMs = 2_000,
     as_json: AsJson = False,
 ) -> None:
-    """Show each node's role, term and indexes.
+    """Show each node's suffrage, role, term and indexes.
 
     And, for every link of it, the codec and the transport; from the leader, each peer's state and lag in entries.
     Exit code 3 when any of them does not answer; what the others said is printed all the same.
@@ -64,8 +64,9 @@ async def _ask(address: str, timeout_ms: int) -> StatusResponse | RaftError:
 
 
 def _node_row(node: StatusResponse) -> Sequence[str]:
-    indexes = (node.last_log_index, node.durable_index, node.commit_index, node.applied_index)
-    return (node.node_id, node.role, str(node.term), node.leader_id or "none", *map(str, indexes))
+    indexes = (node.last_log_index, node.durable_index, node.commit_index, node.applied_index, node.snapshot_index)
+    suffrage = node.suffrage or "none"  # of a node that is no member (yet, or any more)
+    return (node.node_id, suffrage, node.role, str(node.term), node.leader_id or "none", *map(str, indexes))
 
 
 def _peer_row(node: StatusResponse, peer: PeerStatus) -> Sequence[str]:
@@ -77,6 +78,7 @@ def _peer_row(node: StatusResponse, peer: PeerStatus) -> Sequence[str]:
         str(peer.outstanding_calls),
     )
     return (
-        *(node.node_id, peer.node_id, "yes" if peer.connected else "no", peer.codec, peer.transport),
+        *(node.node_id, peer.node_id, peer.suffrage or "leaving"),
+        *("yes" if peer.connected else "no", peer.codec, peer.transport),
         *(known if peer.state else ("", "", "", "")),
     )

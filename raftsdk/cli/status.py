@@ -13,7 +13,7 @@ from raftsdk.messages import PeerStatus, StatusResponse
 from raftsdk.runtime import event_loop
 
 _NODE_COLUMNS = ("node", "suffrage", "role", "term", "leader", "last", "durable", "commit", "applied", "snapshot")
-_PEER_COLUMNS = ("from", "to", "suffrage", "connected", "codec", "transport", "state", "match", "lag", "outstanding")
+_PEER_COLUMNS = ("from", "to", "connected", "codec", "transport", "state", "match", "lag", "outstanding")
 
 
 @takes_tls
@@ -78,7 +78,6 @@ def _peer_row(node: StatusResponse, peer: PeerStatus) -> Sequence[str]:
         str(peer.outstanding_calls),
     )
     return (
-        *(node.node_id, peer.node_id, peer.suffrage or "leaving"),
-        *("yes" if peer.connected else "no", peer.codec, peer.transport),
+        *(node.node_id, peer.node_id, "yes" if peer.connected else "no", peer.codec, peer.transport),
         *(known if peer.state else ("", "", "", "")),
     )

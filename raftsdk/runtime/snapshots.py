@@ -109,6 +109,9 @@ class OwnSnapshots:
         if not self._state.membership.members:
             # Of a node that joined: who founded the cluster is in nobody's log. Whoever restored it would be nobody's.
             return "nobody is known to be a member as of what is applied"
+        if self._state.membership.outgoing:
+            # It would name those who are leaving and not say where they are, and their votes are needed until they do.
+            return "a change of members is under way: ask again"
         return None if self._state.index else "nothing was applied yet"
 
     def _begin(self) -> asyncio.Task[SnapshotMeta]:

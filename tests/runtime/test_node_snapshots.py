@@ -10,7 +10,7 @@ import pytest
 from node_cluster import NODE_IDS, Journal, Switch, Team, alone, cluster, deaf, new_node, outcome, team, until
 
 from raftsdk.config import RaftConfig
-from raftsdk.core.events import PieceKept, SnapshotReceived
+from raftsdk.core.events import PieceKept, SnapshotReceived, SnapshotTaken
 from raftsdk.core.ready import Piece
 from raftsdk.errors import NodeStopped, OutcomeUnknown, SnapshotFailed, StorageFailed
 from raftsdk.messages import (
@@ -20,10 +20,21 @@ from raftsdk.messages import (
     TakeSnapshotRequest,
     TakeSnapshotResponse,
 )
-from raftsdk.runtime.snapshots import MAX_WAITING_BYTES, ReceivedSnapshots, meta_of
+from raftsdk.runtime.applied import AppliedState
+from raftsdk.runtime.snapshots import MAX_WAITING_BYTES, OwnSnapshots, ReceivedSnapshots, meta_of
 from raftsdk.storage.memory import MemorySink, MemoryStorage
 from raftsdk.storage.sqlite import SqliteStorage
-from raftsdk.types import Identity, Member, Membership, Recovered, SnapshotMeta, Write
+from raftsdk.types import (
+    Entry,
+    EntryKind,
+    Identity,
+    Member,
+    Membership,
+    Recovered,
+    SnapshotMeta,
+    Write,
+    encode_membership,
+)
 
 EVERY_TEN = RaftConfig(
     tick_interval_ms=10, election_timeout_ticks=20, snapshot_after_entries=10, snapshot_trailing_entries=2
@@ -489,3 +500,16 @@ async def test_what_waits_for_the_disk_is_bounded() -> None:
         assert said[:2] == [meta_of(first)] * 2
         assert "are waiting for the disk" in str(said[2])
         assert await receiver.keep(third) == [meta_of(first)]
+
+
+async def test_no_snapshot_is_taken_while_a_change_of_members_is_not_finished() -> None:
+    members = (Member("n1"), Member("n4"), Member("n5"))
+    joint = encode_membership(Membership(members, outgoing=("n1", "n2", "n3")))
+    state = AppliedState(Journal(), Membership((Member("n1"),)))
+    taken: list[SnapshotTaken] = []
+    snapshots = OwnSnapshots(state, MemoryStorage(), RaftConfig(snapshot_after_entries=1), taken.append)
+    state.apply([Entry(1, EntryKind.MEMBERSHIP, joint)], 1)
+    snapshots.progressed()
+    with pytest.raises(SnapshotFailed, match="a change of members is under way"):
+        await snapshots.take()
+    assert taken == []

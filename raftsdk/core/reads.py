@@ -15,7 +15,7 @@ from msgspec import Struct
 from raftsdk.core import replication
 from raftsdk.core.events import Answered, ReadIndex, Received
 from raftsdk.core.quorum import committed_index
-from raftsdk.core.ready import Call, ReadReady, ReadRefused
+from raftsdk.core.ready import LEASE_LAG_TICKS, Call, ReadReady, ReadRefused
 from raftsdk.messages import ReadIndexRequest, ReadIndexResponse
 from raftsdk.types import LogIndex, NodeId
 
@@ -155,7 +155,7 @@ def has_lease(raft: "Raft") -> bool:
     if not (config.lease_reads and config.check_quorum) or raft.lease_is_void or not raft.has_committed_in_term():
         return False
     since = committed_index(raft.log.halves, lambda voter: _confirmed_at(raft, voter) + 1) - 1
-    lasts_ticks = config.election_timeout_ticks * (100 - config.max_clock_drift_percent) // 100
+    lasts_ticks = config.election_timeout_ticks * (100 - config.max_clock_drift_percent) // 100 - LEASE_LAG_TICKS
     return since >= 0 and raft.now - since < lasts_ticks
 
 

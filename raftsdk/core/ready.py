@@ -1,5 +1,7 @@
 """Everything that must be done, grouped by *when* it may be done: a promise in the wrong group is a visible mistake."""
 
+from typing import Final
+
 from msgspec import Struct, field
 
 from raftsdk.messages import InstallSnapshotRequest, PeerRequest, PeerResponse
@@ -44,11 +46,15 @@ class ProposalRefused(Struct, frozen=True, gc=False):
     why: str = ""  #: What stands against it, where the other fields do not say: of a change of members, always.
 
 
+LEASE_LAG_TICKS: Final = 2
+"""The time may be so much later than the core knows when a lease read is served: leases end so much earlier."""
+
+
 class ReadReady(Struct, frozen=True, gc=False):
     """A read may be served as soon as the state machine has applied everything up to `index`.
 
-    With `lease`, only while the runtime's own clock says that no more than a tick or two passed since the last `Tick`:
-    a process that was stopped in between may have been deposed.
+    With `lease`, only while the runtime's own clock says that no more than `LEASE_LAG_TICKS` passed since the last
+    `Tick`: a process that was stopped in between may have been deposed.
     """
 
     token: int

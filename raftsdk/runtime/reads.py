@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from raftsdk.config import RaftConfig
 from raftsdk.core.events import ReadIndex
-from raftsdk.core.ready import ReadReady
+from raftsdk.core.ready import LEASE_LAG_TICKS, ReadReady
 from raftsdk.errors import CommandFailed, NodeStopped, NotLeader, Overloaded, RaftError
 from raftsdk.messages import Consistency
 from raftsdk.runtime.applied import AppliedState
@@ -23,11 +23,6 @@ from raftsdk.types import LogIndex
 
 SLICE_S: Final = 0.005
 """After so long of answering, everything else in the event loop gets a turn."""
-
-LEASE_TICKS: Final = 2
-"""A lease read is served only so soon after the last tick that the core saw: a process that was stopped since may have
-been deposed without a sign of it. That the core's leases end early leaves room for these.
-"""
 
 
 class _Read(Struct, eq=False):
@@ -177,7 +172,7 @@ class Reads:
             group = self._ready[0]
             while group.reads and (now := monotonic()) <= until:
                 lapsed_s = now - self._ticked_at
-                if group.lease and lapsed_s > LEASE_TICKS * self._config.tick_interval_ms / 1000:
+                if group.lease and lapsed_s > LEASE_LAG_TICKS * self._config.tick_interval_ms / 1000:
                     self._new[False] += group.reads  # without a lease, then, in the turn of the tick that is overdue
                     group.reads = deque()
                     break

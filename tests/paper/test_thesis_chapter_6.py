@@ -13,7 +13,7 @@ from raftsdk.testing.solo import Solo, append, commands, granted, membership, re
 
 CHECKED = RaftConfig(election_timeout_ticks=10, heartbeat_interval_ticks=3, pre_vote=False)
 LEASES = RaftConfig(election_timeout_ticks=10, heartbeat_interval_ticks=3, lease_reads=True, max_clock_drift_percent=20)
-LEASE_TICKS = 8  # an election timeout, less the drift
+LEASE_TICKS = 6  # an election timeout of ten, less the drift, less what the core may not know of yet
 
 
 # -- §6.2 Routing requests to the leader

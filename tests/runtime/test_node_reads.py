@@ -11,13 +11,13 @@ from node_cluster import NODE_IDS, Journal, alone, outcome, team, until
 
 from raftsdk.config import RaftConfig
 from raftsdk.core.events import ReadIndex
-from raftsdk.core.ready import ReadReady
+from raftsdk.core.ready import LEASE_LAG_TICKS, ReadReady
 from raftsdk.errors import CommandFailed, NodeStopped, NotLeader, Overloaded
 from raftsdk.messages import Consistency, ErrorCode, ErrorResponse, QueryRequest, QueryResponse
 from raftsdk.runtime import reads as module
 from raftsdk.runtime.applied import AppliedState
 from raftsdk.runtime.outcomes import Outcome
-from raftsdk.runtime.reads import LEASE_TICKS, Reads
+from raftsdk.runtime.reads import Reads
 from raftsdk.types import Entry, EntryKind, LogIndex, Membership, NodeId
 
 FRESH = [Consistency.LINEARIZABLE, Consistency.LEASE, Consistency.FOLLOWER_LINEARIZABLE, Consistency.BOUNDED_STALE]
@@ -217,7 +217,7 @@ def test_a_lease_is_not_trusted_when_time_has_passed_that_the_core_does_not_know
     desk = Desk()
     desk.ask("read", Consistency.LEASE)
     (question,) = desk.turn()
-    desk.reads.ticked(time.monotonic() - LEASE_TICKS * 0.010 - 0.001)
+    desk.reads.ticked(time.monotonic() - LEASE_LAG_TICKS * 0.010 - 0.001)
     desk.reads.confirmed(ReadReady(question.token, 0, lease=True))
     assert desk.ends == {}
     (again,) = desk.turn()

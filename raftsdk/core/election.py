@@ -27,6 +27,9 @@ class Role(StrEnum):
 def campaign(raft: "Raft") -> None:
     """An election timeout has passed without a leader: ask the others, first without disturbing anybody."""
     if not may_campaign(raft):
+        # It has no leader either, or it would stick to one that is gone: somebody may need this very node's vote, who
+        # knows of a promotion that it has yet to hear of.
+        raft.become_follower(raft.term, leader_id=None)
         raft.restart_election_timer()
         return
     if raft.config.pre_vote:

@@ -234,6 +234,17 @@ class Log:
         """The membership in effect, behind the one that it would be rolled back to."""
         return self.memberships()[-2:] if self.membership_is_open() else [self.membership]
 
+    def open_incarnations(self, node_id: NodeId) -> list[int | None]:
+        """With which data each of `open_memberships` means a node; None: it does not count, or with data unknown.
+
+        Who only counts in an outgoing half is named there by its id alone, and is meant as it was a member before.
+        """
+        found: list[int | None] = []
+        for membership in self.memberships():
+            member, before = membership.member(node_id), found[-1] if found else None
+            found.append(member.incarnation if member else before if node_id in membership.outgoing else None)
+        return found[-len(self.open_memberships()) :]
+
     def membership_at(self, index: LogIndex) -> Membership:
         """Who the members are as of the entry at `index`, which was not compacted away."""
         return next(membership for start, membership in reversed(self._memberships) if start <= index)

@@ -171,8 +171,7 @@ class Raft:
         if self.incarnation == 0:
             member = self.membership.member(self.id)
             return member is None or member.incarnation == 0
-        known = [membership.member(self.id) for membership in self.log.open_memberships()]
-        return any(member is not None and member.incarnation == self.incarnation for member in known)
+        return self.incarnation in self.log.open_incarnations(self.id)
 
     @property
     def has_just_started(self) -> bool:

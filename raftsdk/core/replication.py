@@ -159,7 +159,7 @@ def handle_request(raft: "Raft", event: Received, request: AppendEntriesRequest)
         raft.respond(event.token, AppendEntriesResponse(term=raft.term, success=False))
         return
     raft.become_follower(request.term, leader_id=request.leader_id)
-    if raft.is_admitted and not request.entries and request.prev_log_index > raft.log.last_index:
+    if not request.entries and request.prev_log_index > raft.log.last_index and raft.is_admitted:
         # A heartbeat builds on what this node acknowledged to this very leader in this very term. (Of one that is not
         # admitted, it may have been acknowledged with the data that it had before it joined anew.)
         raft.admit_loss(f"{request.leader_id} knows this node to have had entry {request.prev_log_index}")

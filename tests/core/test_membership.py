@@ -306,6 +306,19 @@ def test_whose_removal_may_be_rolled_back_votes() -> None:
     assert not granted(node.receive(vote(3, last=(1, 1), candidate="n2"))), "once it is committed nobody counts it"
 
 
+@pytest.mark.parametrize(("incarnation", "votes"), [(7, True), (8, False)])
+def test_whoever_counts_in_the_outgoing_half_is_meant_with_the_data_it_was_a_member_with(
+    incarnation: int, *, votes: bool
+) -> None:
+    """The outgoing half has ids alone. Leaving is not committed yet, and n4 may be the only one who can win (seed 309)."""
+    before = Membership((*THREE.members, Member("n4", incarnation=7)))
+    node = Solo(members=before, node_id="n4", incarnation=incarnation)
+    joint = Membership((Member("n1"), Member("n2")), outgoing=("n1", "n2", "n3", "n4"))
+    left = Membership((Member("n1"), Member("n2")))
+    node.receive(append(1, entries=[membership_entry(1, joint), membership_entry(1, left)], commit=1))
+    assert granted(node.receive(vote(2, last=(2, 1), candidate="n3"))) is votes
+
+
 def test_who_lacks_what_it_acknowledged_votes_no_more() -> None:
     """A heartbeat builds on what this very node acknowledged to this leader in this term."""
     node = Solo(1)

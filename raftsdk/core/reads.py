@@ -44,6 +44,7 @@ class Reads:
     def __init__(self) -> None:
         self.round = 0  #: The last one begun. Never begins anew: an answer to an earlier term's call confirms nothing.
         self._waiting: list[_Read] = []  # for the next round
+        self._leased: list[_Read] = []  # for a look at the lease, once there are no more facts: one may be a `Tick`
         self._rounds: deque[_Round] = deque()
         self._asked: dict[int, int] = {}  # token by the number of the call to the leader
         self._next_call = 1
@@ -54,8 +55,8 @@ class Reads:
         """A caller of this node's."""
         if not raft.leads:
             self._ask_leader(raft, event.token)
-        elif event.lease and has_lease(raft):
-            raft.end_read(ReadReady(event.token, raft.log.commit_index, lease=True))
+        elif event.lease:
+            self._leased.append(_Read(event.token, remote=False))
         else:
             self._waiting.append(_Read(event.token, remote=False))
 
@@ -88,7 +89,13 @@ class Reads:
     # -- a leader makes sure
 
     def proceed(self, raft: "Raft") -> None:
-        """Begin a round for those who wait, unless one is under way: what comes meanwhile shares the next.
+        """There are no more facts for now: read by lease, if it holds still, and begin a round for everybody else."""
+        if self._leased:
+            self._look_at_lease(raft)
+        self._begin_round(raft)
+
+    def _begin_round(self, raft: "Raft") -> None:
+        """For those who wait, unless one is under way: what comes meanwhile shares the next.
 
         A new leader may not know yet what is committed (thesis §6.4, step 1): it waits for an entry of its own term.
         """
@@ -99,6 +106,14 @@ class Reads:
             replication.send_heartbeats(raft)
             self.confirm(raft)  # a leader alone needs nobody
 
+    def _look_at_lease(self, raft: "Raft") -> None:
+        leased, self._leased = self._leased, []
+        if has_lease(raft):
+            for read in leased:
+                raft.end_read(ReadReady(read.token, raft.log.commit_index, lease=True))
+        else:
+            self._waiting += leased
+
     def confirm(self, raft: "Raft") -> None:
         """Serve every round that a quorum has confirmed."""
         if not self._rounds:
@@ -108,13 +123,13 @@ class Reads:
             served = self._rounds.popleft()
             for read in served.reads:
                 _serve(raft, read, served.index)
-        self.proceed(raft)
+        self._begin_round(raft)
 
     def drop(self, raft: "Raft") -> None:
         """Nobody will confirm what was begun: this node leads no more."""
-        waiting = [read for begun in self._rounds for read in begun.reads] + self._waiting
+        waiting = [read for begun in self._rounds for read in begun.reads] + self._waiting + self._leased
         self._rounds.clear()
-        self._waiting = []
+        self._waiting, self._leased = [], []
         for read in waiting:
             if read.remote:
                 raft.respond(read.token, ReadIndexResponse(term=raft.term, read_index=0))

@@ -310,7 +310,7 @@ def test_whose_removal_may_be_rolled_back_votes() -> None:
 def test_whoever_counts_in_the_outgoing_half_is_meant_with_the_data_it_was_a_member_with(
     incarnation: int, *, votes: bool
 ) -> None:
-    """The outgoing half has ids alone. Leaving is not committed yet, and n4 may be the only one who can win (seed 309)."""
+    """The outgoing half has ids alone. n4 has not left for good yet, and may be the only one who can win (seed 309)."""
     before = Membership((*THREE.members, Member("n4", incarnation=7)))
     node = Solo(members=before, node_id="n4", incarnation=incarnation)
     joint = Membership((Member("n1"), Member("n2")), outgoing=("n1", "n2", "n3", "n4"))

@@ -159,10 +159,12 @@ async def _given_up(subject: NetworkSubject) -> None:
     source = MadeUpSnapshot(_TOTAL_BYTES)
     async with trio(subject) as nodes:
         held = nodes.handler2.snapshots
+        nodes.handler2.holds = lambda _: held.next_offset > 0  # so that it is not over before it is given up
         first = _installs(nodes, source)
         await until(lambda: held.next_offset > 0, "a piece arrives")
         await give_up([first])
         await asyncio.sleep(_UNDER_WAY_S)
+        nodes.handler2.holds = lambda _: False
         response = await soon(_installs(nodes, source), "the snapshot")
         assert response.installed, response
         assert held.received_bytes == _TOTAL_BYTES, f"{held.received_bytes} bytes for {_TOTAL_BYTES}"

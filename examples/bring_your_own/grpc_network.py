@@ -2,13 +2,12 @@
 
 Messages are plain `msgspec` structs, so any serialiser will do; here it is MessagePack, one line each way. gRPC brings
 connections, deadlines and backpressure. What it does not bring is order among calls to one target; nothing is lost
-by that, and the window of outstanding calls is worth less (see the contract of `RaftNetwork`). Of what a network may
-lack, this one lacks `set_addresses`: its nodes are where they were said to be at first.
+by that, and the window of outstanding calls is worth less (see the contract of `RaftNetwork`).
 
 Needs `pip install grpcio`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar, cast
 
 import grpc
@@ -103,9 +102,18 @@ class GrpcNetwork:
         """Ask the leader how far to have applied."""
         return await self._call(target, "ReadIndex", request, ReadIndexResponse)
 
+    def set_addresses(self, target: str, addresses: Sequence[str]) -> None:
+        """Find `target` at the first of `addresses` from the next call on. Channels that are open close by themselves,
+        once nobody holds them.
+        """
+        self._channels.pop(target, None)
+        if addresses:
+            self._channels[target] = grpc.aio.insecure_channel(addresses[0])
+
     def link(self, target: str) -> LinkStatus:
         """What `raftsdk status` shows of the way to `target`."""
-        ready = self._channels[target].get_state() is grpc.ChannelConnectivity.READY
+        channel = self._channels.get(target)
+        ready = channel is not None and channel.get_state() is grpc.ChannelConnectivity.READY
         return LinkStatus(connected=ready, codec="msgpack", transport="grpc")
 
     async def aclose(self) -> None:
@@ -124,6 +132,8 @@ class GrpcNetwork:
     async def _call(
         self, target: str, method: str, request: Any, response_type: type[Answer], timeout_s: float = TIMEOUT_S
     ) -> Answer:
+        if target not in self._channels:
+            raise Unreachable(f"nobody said where {target} is")
         call = self._channels[target].unary_unary(
             f"/{SERVICE}/{method}",
             request_serializer=msgspec.msgpack.encode,

@@ -32,6 +32,10 @@ EndTransfer: TypeAlias = Callable[[str], None]
 """Told once why leadership was not handed over; the empty text when it was."""
 
 
+LEAVING_S = 1.0
+"""For so long a node that is no member any more is still reached, once that is committed."""
+
+
 class Loop:
     """Turns facts into work. Nothing else touches the core, and no turn ever waits."""
 
@@ -63,7 +67,8 @@ class Loop:
         self._is_member = raft.membership.member(raft.id) is not None
         self.changed = asyncio.Event()  #: Set, and replaced, whenever role, term, leader or members change.
         self.has_written = asyncio.Event()  #: Set with the first write: a new node's identity is on its disk.
-        self._peers.locate(raft.log.memberships())
+        self._relocation: asyncio.TimerHandle | None = None
+        self._locate()
         if raft.log.snapshot is not None:
             self.snapshots.stored(raft.log.snapshot)
             self.reads.paused = True  # until the core's first work, restoring it, is done
@@ -243,6 +248,9 @@ class Loop:
         self.reads.progressed()
         if self._state.membership_index >= first_index:
             self._tell_change()
+            if self._relocation is None:
+                # Whoever has left is to hear of that first, which is on its way.
+                self._relocation = asyncio.get_running_loop().call_later(LEAVING_S, self._locate)
 
     def _restored(self, meta: SnapshotMeta) -> None:
         log.info("%s has restored the snapshot of entry %d", self._raft.id, meta.index)
@@ -260,6 +268,8 @@ class Loop:
         for end in self._transfers.values():
             end("the node stopped")
         self._transfers.clear()
+        if self._relocation is not None:
+            self._relocation.cancel()
         self._tell_change()
 
     # -- what is known, and told
@@ -272,13 +282,17 @@ class Loop:
         leader = self._raft.membership.member(leader_id)
         return NotLeader(leader_id, leader.addresses if leader else ())
 
+    def _locate(self) -> None:
+        self._relocation = None
+        self._peers.locate(self._raft.log.memberships(), self._raft.log.open_memberships())
+
     def _tell_change(self) -> None:
         self.changed.set()
         self.changed = asyncio.Event()
 
     def _follow_membership(self) -> None:
         membership = self._raft.membership
-        self._peers.locate(self._raft.log.memberships())
+        self._locate()
         is_member = membership.member(self._raft.id) is not None
         if self._is_member and not is_member:
             log.warning("%s was removed from its cluster: once that is committed, it may be stopped", self._raft.id)

@@ -94,18 +94,17 @@ class Peers:
         finally:
             await source.aclose()
 
-    def locate(self, memberships: Sequence[Membership]) -> None:
-        """Tell the network where the others are from now on, and who is none of them any more: the last membership is
-        in effect, those before it say where nodes of its outgoing half were.
+    def locate(self, memberships: Sequence[Membership], to_reach: Sequence[Membership]) -> None:
+        """Tell the network where the others are from now on, and who is none of them any more. Those of `to_reach` are
+        wanted; where they are is in the last of `memberships` that says so: an outgoing half has ids alone.
         """
         set_addresses = getattr(self._network, "set_addresses", None)
         if set_addresses is None:
             return
-        current = memberships[-1]
-        ids = {*current.outgoing, *(member.id for member in current.members)} - {self._own_id}
+        ids = {node_id for of in to_reach for node_id in (*of.outgoing, *(member.id for member in of.members))}
         # Members without any address are found by the network itself.
         known = (member for membership in memberships for member in membership.members if member.addresses)
-        where = {member.id: member.addresses for member in known if member.id in ids}
+        where = {member.id: member.addresses for member in known if member.id in ids - {self._own_id}}
         for target in where.keys() | self._located.keys():
             addresses = where.get(target, ())
             if addresses == self._located.get(target):

@@ -53,6 +53,12 @@ async def test_a_node_joins_and_is_demoted_promoted_removed_and_leadership_goes_
     removed = json.loads(said(raftsdk("members", "remove", "n4", "n3", *at, "--json")))
     assert [member["id"] for member in removed["members"]] == ["n1", "n2"]
     assert removed["outgoing"] == []
+    for address in (cluster.addresses[2], joining.address):  # both have heard that they were removed
+        for _ in range(100):
+            (status,) = json.loads(said(raftsdk("status", address, "--json")))
+            if not status["suffrage"]:
+                break
+        assert status["suffrage"] == ""
 
 
 async def test_every_freshness_is_asked_for_by_its_name(cluster: LocalCluster) -> None:

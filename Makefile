@@ -8,7 +8,7 @@ MANIFESTS := pyproject.toml $(wildcard codecs/*/pyproject.toml adapters/*/pyproj
 TYPED := raftsdk tests examples bench spec $(wildcard codecs/*/src codecs/*/tests adapters/*/src adapters/*/tests)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test verify fix generate fuzz soak bench bench-codecs
+.PHONY: help setup demo test verify fix generate fuzz simulate mutants soak bench bench-codecs
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,8 +25,8 @@ setup: .venv/.ready ## make .venv with everything in it, raftsdk's own packages 
 demo: setup ## the main job: 3 processes, the standard library's files replicated, the leader killed on the way
 	@$(BIN)/raftsdk demo
 
-test: setup ## every test
-	@$(BIN)/pytest
+test: setup ## every test, on all cores
+	@$(BIN)/pytest --numprocesses auto --dist loadfile
 
 verify: setup ## format, lint, types, import arrows, executed README and docstrings; writes nothing
 	@$(BIN)/ruff format --check --quiet .
@@ -46,6 +46,12 @@ generate: setup ## the generated code and the missing vectors; what is there alr
 
 fuzz: setup ## a million damaged inputs for every decoder, the frames and the hellos (INPUTS=20000000 for a long run)
 	@$(BIN)/python tests/fuzz/fuzz_run.py --inputs $(or $(INPUTS),1000000)
+
+simulate: setup ## whole clusters under every fault, by seed, invariants after every event (SEEDS=20000 EVENTS=20000 to soak)
+	@$(BIN)/raftsdk simulate --seeds $(or $(SEEDS),400) --events $(or $(EVENTS),10000)
+
+mutants: setup ## does the simulator bite? thirty known bugs put in, one at a time; at least 28 must be found
+	@$(BIN)/python tests/simulation/mutants/mutant_run.py --seeds $(or $(SEEDS),400) --events $(or $(EVENTS),10000)
 
 soak: setup ## real processes under every fault, on five nodes, for an hour (MINUTES=600 ROWS="kill -9,pause" NODES=3 SCALE=0.1 SEED=7)
 	@$(BIN)/python tests/faults/soak.py --minutes $(or $(MINUTES),60) --nodes $(or $(NODES),5) \

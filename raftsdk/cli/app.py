@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from raftsdk.cli import config, conformance, demo, kv, members, node, plugins, status, wire
+from raftsdk.cli import config, conformance, demo, kv, members, node, plugins, simulate, status, wire
 from raftsdk.cli.output import EXIT_CODES_HELP, EXPECTED, complain, exit_code, say, say_json, sentence
 
 app = typer.Typer(
@@ -28,6 +28,7 @@ app.command("plugins", epilog=EXIT_CODES_HELP)(plugins.plugins)
 app.add_typer(config.app, name="config")
 app.add_typer(wire.app, name="wire")
 app.add_typer(conformance.app, name="conformance")
+app.command("simulate", epilog=EXIT_CODES_HELP)(simulate.simulate)
 
 
 @app.callback(invoke_without_command=True)

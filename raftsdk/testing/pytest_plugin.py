@@ -3,12 +3,14 @@
 There is no entry point for it: pytest would rewrite the asserts of all of this distribution, and explain a comparison
 of two lists of megabytes that fails, as it is to, for minutes.
 
+`raft_world`, a fixture, plays clusters of a state machine under every fault (`raftsdk.testing.world`).
+
 Every case is a test of its own, with its clause of `spec/wire.md` in its name, after whatever else is collected. In a
 project that always wants it, the option belongs into `addopts`; nothing else has to be written. A test file of one's
 own can have the same with `@pytest.mark.parametrize("trial", codecs.trials(MyCodec()), ids=str)`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +19,9 @@ import pytest
 from raftsdk.errors import ConfigError
 
 if TYPE_CHECKING:  # with hypothesis behind it: loaded when it is asked for, not into everybody's test run
+    from raftsdk.ports import StateMachine
     from raftsdk.testing.conformance.trial import Trial
+    from raftsdk.testing.world import World
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -90,6 +94,34 @@ class ConformanceItem(pytest.Item):
     def reportinfo(self) -> tuple[Path, int | None, str]:
         """Where it is, for reports: in no file. With a word in front, as pytest would show `9.2`, a name, as `9::2`."""
         return self.path, None, f"conformance: {self.name}"
+
+
+@pytest.fixture
+def raft_world() -> "Callable[..., World]":
+    """Plays a cluster of your state machine under every fault, in a few milliseconds, and returns it healed:
+
+        def test_no_transfer_loses_money(raft_world):
+            world = raft_world(Bank, seed=7, events=2000)
+            assert all(bank.total == 100 for bank in world.machines().values())
+
+    `Bank` makes a state machine, and may say what clients ask of it (`raftsdk.testing.world.Simulated`). `nodes` is how
+    many voters there are at first; each seed draws it otherwise. Raises `AssertionError` for whatever must not be, with
+    the last events.
+    """
+    from raftsdk.testing.world import World, draw
+
+    def play(
+        machine: "Callable[[], StateMachine]", *, seed: int = 0, events: int = 1_000, nodes: int | None = None
+    ) -> World:
+        world = World(draw(seed, events, nodes), machine)
+        try:
+            world.run()
+        except AssertionError as violation:
+            violation.add_note("\n".join(world.trace.lines(world.codec)))
+            raise
+        return world
+
+    return play
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -1,6 +1,6 @@
 """The algorithm: facts in, work out. No clock, no chance, no I/O.
 
-    Tick, Propose, Received, Answered, CallFailed, Persisted  ──►  Raft.step  ──►  Raft.ready  ──►  Ready
+    Tick, Propose, ChangeMembership, ReadIndex, Received, Answered, Persisted …  ──►  Raft.step, Raft.ready  ──►  Ready
 
 Theory of operation
 -------------------
@@ -17,8 +17,11 @@ What always holds
 3. Entries with the same index and term are the same, and so is all before them (Log Matching).
 4. A leader has every entry committed before its term (Leader Completeness): votes go to logs at least as complete, and
    an entry is committed by counting only when it is of the leader's own term.
-5. `0 ≤ handed ≤ commit ≤ last` and `durable ≤ submitted ≤ last`; term, vote within a term, and commit never go back.
+5. `compacted ≤ snapshot ≤ handed ≤ commit ≤ last` and `durable ≤ submitted ≤ last`; term, vote within a term, and
+   commit never go back.
 6. The commit index sent to a peer never exceeds what that very request proves the peer has.
+7. At most one membership is not committed, and the majorities of two that follow each other overlap. Who does not have
+   the data that the membership means votes for nobody.
 
 Roads not taken
 ---------------

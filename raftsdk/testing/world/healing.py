@@ -103,17 +103,17 @@ class Healing:
         committed = world.safety.committed
         for index, command in world.oracle.acknowledged.items():
             kept = committed[index - 1].data.endswith(command)
-            demand(kept, lambda: f"what was acknowledged at {index} is lost")  # noqa: B023
+            demand(kept, lambda: f"what was acknowledged at {index} is lost")
         model = AppliedState(world.fresh_machine(), world.founders)
         model.apply(committed, 1)
         for node in self._members():
             assert node.raft is not None
             log = node.raft.log
             equal = log.between(log.first_index, log.last_index) == committed[log.first_index - 1 :]
-            demand(equal, lambda: f"{node.id} has another log than was committed")  # noqa: B023
+            demand(equal, lambda: f"{node.id} has another log than was committed")
             if model.can_snapshot:
                 same = complete(joined(node.state.snapshot())) == complete(joined(model.snapshot()))
-                demand(same, lambda: f"{node.id} has come to another state than its log gives")  # noqa: B023
+                demand(same, lambda: f"{node.id} has come to another state than its log gives")
 
     def _picture(self) -> str:
         lines = []

@@ -259,7 +259,7 @@ class Invariants:
     def hands_out_work(self, node: "Node", raft: Raft, ready: Ready) -> None:
         """Entries come once, in order, and are committed; memberships are those of the log; nobody is accused."""
         for alarm in ready.alarms:
-            demand(alarm.name in HONEST_ALARMS, lambda: f"{node.id} raises {alarm.name}: {alarm.text}")  # noqa: B023
+            demand(alarm.name in HONEST_ALARMS, lambda: f"{node.id} raises {alarm.name}: {alarm.text}")
         seen = self._seen[node.id]
         if ready.restore is not None:
             self._world.counters.snapshots_installed += ready.restore.index > seen.handed_index
@@ -293,8 +293,8 @@ class Invariants:
         window, matches = self._world.scenario.config.max_outstanding_calls, self._seen[node.id].matches
         for peer, progress in raft.progress.items():
             most = window if progress.state is ProgressState.REPLICATE else 1
-            demand(0 <= progress.outstanding <= most, lambda: f"{node.id} has {progress} with {peer}")  # noqa: B023
-            demand(progress.match_index < progress.next_index, lambda: f"{node.id} has {progress} with {peer}")  # noqa: B023
+            demand(0 <= progress.outstanding <= most, lambda: f"{node.id} has {progress} with {peer}")
+            demand(progress.match_index < progress.next_index, lambda: f"{node.id} has {progress} with {peer}")
             before, match_index = matches.get(peer, (progress, 0))
             if before is progress and progress.match_index < match_index:
                 raise SafetyViolation(f"{node.id} unlearns that {peer} has {match_index}: {progress}")
@@ -342,10 +342,10 @@ class Invariants:
         written = range(write.first_index, write.first_index + len(write.entries))
         for index in range(first, node.disk.last_index + 1):
             if index not in written:
-                demand(index > acknowledged, lambda: f"{node.id} drops {index}, which it acknowledged")  # noqa: B023
+                demand(index > acknowledged, lambda: f"{node.id} drops {index}, which it acknowledged")
                 entry = node.disk.entries[index - node.disk.first_index]
                 committed = index <= seen.commit_index and self.committed[index - 1] == entry
-                demand(not committed, lambda: f"{node.id} drops {index}, which is committed")  # noqa: B023
+                demand(not committed, lambda: f"{node.id} drops {index}, which is committed")
 
     def _demand_timely_change(self, node: "Node", raft: Raft, entry: Entry) -> None:
         self._demand_membership_of_log(node, raft)

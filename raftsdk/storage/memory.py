@@ -3,18 +3,8 @@
 from hashlib import sha256
 
 from raftsdk.errors import SnapshotDamaged, StorageFailed, StorageRefused
-from raftsdk.types import (
-    Entry,
-    EntryId,
-    HardState,
-    Identity,
-    LogIndex,
-    Membership,
-    Recovered,
-    SnapshotMeta,
-    Term,
-    Write,
-)
+from raftsdk.storage.contents import Contents
+from raftsdk.types import Identity, LogIndex, Membership, Recovered, SnapshotMeta, Term, Write
 
 
 class MemoryStorage:
@@ -25,10 +15,7 @@ class MemoryStorage:
 
     def __init__(self) -> None:
         self._identity: Identity | None = None
-        self._hard_state = HardState()
-        self._compacted = EntryId(0, 0)
-        self._entries: list[Entry] = []
-        self._snapshot: SnapshotMeta | None = None
+        self._contents = Contents()
         self._finished: dict[SnapshotMeta, bytes] = {}
         self._received: MemorySink | None = None
 
@@ -38,32 +25,19 @@ class MemoryStorage:
             raise StorageRefused(f"this memory belongs to {self._identity}, not to {identity}: give each node its own")
         self._identity = identity
         # A new dict: a sink of an earlier run that is still held somewhere finishes into the old one.
-        self._finished = {meta: data for meta, data in self._finished.items() if meta == self._snapshot}
+        in_use = self._contents.snapshot
+        self._finished = {meta: data for meta, data in self._finished.items() if meta == in_use}
         self._received = None
-        return Recovered(
-            self._hard_state,
-            self._compacted.index + 1,
-            self._entries.copy(),
-            prev_term=self._compacted.term,
-            snapshot=self._snapshot,
-        )
+        return self._contents.recovered()
 
     async def persist(self, write: Write) -> None:
-        """Take the write at once, keeping references to its entries."""
-        if write.hard_state is not None:
-            self._hard_state = write.hard_state
-        if write.truncate_from is not None:
-            base = self._compacted.index
-            assert write.truncate_from > base, f"there is no index {write.truncate_from} to truncate from"
-            del self._entries[write.truncate_from - 1 - base :]
+        """Take the write at once, keeping references to its entries. Raises `StorageFailed` when it does not fit."""
+        if write.snapshot is not None and write.snapshot not in self._finished:
+            raise StorageFailed(f"the snapshot up to index {write.snapshot.index} was not finished")
+        self._contents.persist(write)
         if write.snapshot is not None:
-            self._adopt(write.snapshot)
-        if write.compacted is not None:
-            self._compact(write.compacted)
-        if write.entries:
-            last_index = self._compacted.index + len(self._entries)
-            assert write.first_index == last_index + 1, f"entries from {write.first_index} do not follow {last_index}"
-            self._entries += write.entries
+            for meta in [meta for meta in self._finished if meta.index < write.snapshot.index]:
+                del self._finished[meta]
 
     async def aclose(self) -> None:
         """Nothing to release."""
@@ -85,18 +59,6 @@ class MemoryStorage:
         if meta not in self._finished:
             raise StorageFailed(f"there is no snapshot up to index {meta.index} of this digest")
         return MemorySource(meta, self._finished[meta])
-
-    def _adopt(self, snapshot: SnapshotMeta) -> None:
-        assert snapshot in self._finished, f"the snapshot up to index {snapshot.index} was not finished"
-        for meta in [meta for meta in self._finished if meta.index < snapshot.index]:
-            del self._finished[meta]
-        self._snapshot = snapshot
-
-    def _compact(self, last: EntryId) -> None:
-        assert self._snapshot is not None, f"no snapshot covers what is to be compacted up to index {last.index}"
-        assert self._compacted.index <= last.index <= self._snapshot.index, f"{last} cannot be compacted"
-        del self._entries[: last.index - self._compacted.index]
-        self._compacted = last
 
 
 class MemorySink:

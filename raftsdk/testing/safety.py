@@ -17,6 +17,7 @@ from raftsdk.messages import (
     RequestVoteRequest,
     RequestVoteResponse,
 )
+from raftsdk.storage.contents import Contents
 from raftsdk.types import (
     Entry,
     EntryId,
@@ -25,7 +26,6 @@ from raftsdk.types import (
     LogIndex,
     Membership,
     NodeId,
-    Recovered,
     SnapshotMeta,
     Suffrage,
     Term,
@@ -43,65 +43,6 @@ def demand(holds: bool, violation: Callable[[], str]) -> None:
         raise SafetyViolation(violation())
 
 
-class Disk:
-    """What one node would find after a crash: exactly the writes that were persisted."""
-
-    def __init__(
-        self,
-        hard_state: HardState | None = None,
-        entries: Iterable[Entry] = (),
-        *,
-        first_index: LogIndex = 1,
-        prev_term: Term = 0,
-        snapshot: SnapshotMeta | None = None,
-    ) -> None:
-        self.hard_state = hard_state or HardState()
-        self.entries = list(entries)
-        self.first_index = first_index
-        self.prev_term = prev_term
-        self.snapshot = snapshot
-
-    @property
-    def last_index(self) -> LogIndex:
-        """Index of the last entry, stored or compacted away."""
-        return self.first_index + len(self.entries) - 1
-
-    def term_at(self, index: LogIndex) -> Term:
-        """The term of the stored entry at `index`, 0 when there is none."""
-        if index == self.first_index - 1:
-            return self.prev_term
-        return self.entries[index - self.first_index].term if self.first_index <= index <= self.last_index else 0
-
-    def holds(self, index: LogIndex, term: Term) -> bool:
-        """Whether that entry is here, or was compacted away behind a snapshot."""
-        return index < self.first_index or self.term_at(index) == term
-
-    def between(self, first: LogIndex, last: LogIndex) -> list[Entry]:
-        """Those entries from `first` to `last` that are stored."""
-        return self.entries[max(first - self.first_index, 0) : max(last + 1 - self.first_index, 0)]
-
-    def persist(self, write: Write) -> None:
-        """Apply one write, as `raftsdk.types.Write` says."""
-        if write.hard_state is not None:
-            self.hard_state = write.hard_state
-        if write.truncate_from is not None:
-            del self.entries[write.truncate_from - self.first_index :]
-        if write.snapshot is not None:
-            self.snapshot = write.snapshot
-        if write.compacted is not None:
-            covered = self.snapshot is not None and write.compacted.index <= self.snapshot.index
-            demand(covered, lambda: f"write #{write.number} cuts the log up to {write.compacted}, not in a snapshot")
-            del self.entries[: write.compacted.index + 1 - self.first_index]
-            self.first_index, self.prev_term = write.compacted.index + 1, write.compacted.term
-        if write.entries:
-            demand(write.first_index == self.last_index + 1, lambda: f"write #{write.number} leaves a gap")
-            self.entries += write.entries
-
-    def recovered(self) -> Recovered:
-        """What a restarting node is given."""
-        return Recovered(self.hard_state, self.first_index, list(self.entries), self.prev_term, self.snapshot)
-
-
 class Safety:
     """Remembers everything that was promised, by whom, and compares. Outlives every crash.
 
@@ -110,7 +51,7 @@ class Safety:
     to the leader of its term. A wrong step is found where it is taken, not only in the rare schedule where it harms.
     """
 
-    def __init__(self, disks: Mapping[NodeId, Disk]) -> None:
+    def __init__(self, disks: Mapping[NodeId, Contents]) -> None:
         self.leaders: dict[Term, NodeId] = {}
         self.committed: list[Entry] = []
         self._disks = disks

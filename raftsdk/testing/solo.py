@@ -38,7 +38,7 @@ from raftsdk.messages import (
     TimeoutNowRequest,
     TimeoutNowResponse,
 )
-from raftsdk.testing.safety import Disk
+from raftsdk.storage.contents import Contents
 from raftsdk.types import (
     Entry,
     EntryKind,
@@ -108,7 +108,7 @@ class Solo:
         self.incarnation = incarnation
         self.profile = profile
         state = HardState(max(terms, default=0) if term is None else term, vote, commit)
-        self.disk = Disk(state, commands(*terms))
+        self.disk = Contents(state, commands(*terms))
         self.held = False
         self.restart(seed)
 

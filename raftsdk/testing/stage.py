@@ -28,7 +28,8 @@ from raftsdk.core.events import (
 from raftsdk.core.raft import Raft
 from raftsdk.core.ready import Call, ReadReady, ReadRefused, Ready, Respond
 from raftsdk.messages import InstallSnapshotRequest, PeerResponse
-from raftsdk.testing.safety import Disk, Safety, demand
+from raftsdk.storage.contents import Contents
+from raftsdk.testing.safety import Safety, demand
 from raftsdk.testing.telling import (
     committed_text,
     last_text,
@@ -74,7 +75,7 @@ class Flight:
 class Actor:
     """One node, its disk, and what it owes."""
 
-    def __init__(self, node_id: NodeId, disk: Disk, raft: Raft) -> None:
+    def __init__(self, node_id: NodeId, disk: Contents, raft: Raft) -> None:
         self.id = node_id
         self.disk = disk
         self.raft: Raft | None = raft  #: None while it is down.
@@ -108,7 +109,7 @@ class Stage:
         self.membership = Membership(tuple(members))  #: What the nodes were started with.
         self.config = config
         self.tell = tell
-        self._disks: dict[NodeId, Disk] = {}
+        self._disks: dict[NodeId, Contents] = {}
         self.safety = Safety(self._disks)
         self.flights: list[Flight] = []  #: Messages under way, the oldest first.
         self._rng_of = rng_of
@@ -117,9 +118,9 @@ class Stage:
         self._next_token = 1
         self.actors: dict[NodeId, Actor] = {}
         for member in members:
-            self.set_up(member.id, Disk())
+            self.set_up(member.id, Contents())
 
-    def set_up(self, node_id: NodeId, disk: Disk) -> None:
+    def set_up(self, node_id: NodeId, disk: Contents) -> None:
         """Put a node on the stage that has just started from `disk`; a new one knows of no members."""
         if node_id not in self._rngs:
             self._rngs[node_id] = self._rng_of(len(self._rngs))
@@ -127,7 +128,7 @@ class Stage:
         actor = self.actors[node_id] = Actor(node_id, disk, self._new_raft(node_id, disk))
         self._wake(actor)
 
-    def _new_raft(self, node_id: NodeId, disk: Disk) -> Raft:
+    def _new_raft(self, node_id: NodeId, disk: Contents) -> Raft:
         founder = self.membership.member(node_id) is not None
         membership = self.membership if founder else Membership(())
         return Raft(node_id, membership, disk.recovered(), self.config, self._rngs[node_id])

@@ -44,7 +44,8 @@ from raftsdk.config import RaftConfig
 from raftsdk.core.ready import Call
 from raftsdk.errors import ConfigError
 from raftsdk.messages import AppendEntriesRequest, PeerRequest, RequestVoteRequest
-from raftsdk.testing.safety import Disk, SafetyViolation
+from raftsdk.storage.contents import Contents
+from raftsdk.testing.safety import SafetyViolation
 from raftsdk.testing.stage import Flight, Stage, cast, log_line, status_lines
 from raftsdk.types import Entry, EntryKind, HardState, Member, NodeId, Suffrage
 
@@ -165,7 +166,7 @@ class _Play:
             raise PlayError("terms never fall, and none is above the node's own")
         if commit > len(entries):
             raise PlayError(f"commit={commit} is beyond the log")
-        self._stage.set_up(node_id, Disk(HardState(term, vote, commit), entries))
+        self._stage.set_up(node_id, Contents(HardState(term, vote, commit), entries))
 
     # -- time and proposals
 
@@ -204,7 +205,7 @@ class _Play:
     def start(self, words: list[str]) -> None:
         if len(words) != 1 or words[0] in self._stage.actors:
             raise PlayError("name a node that is not there yet")
-        self._stage.set_up(words[0], Disk())
+        self._stage.set_up(words[0], Contents())
 
     def transfer(self, words: list[str]) -> None:
         self._stage.transfer_leadership(self._running(*words[:1]), self._node(*words[1:]) if words[1:] else None)

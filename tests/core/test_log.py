@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from raftsdk.core.log import Log, data_bytes
-from raftsdk.testing.safety import Disk
+from raftsdk.storage.contents import Contents
 from raftsdk.testing.solo import commands
 from raftsdk.types import (
     Entry,
@@ -30,7 +30,7 @@ class LogBesideItsModel(RuleBasedStateMachine):
         self.log = _log()
         self.model: list[Entry] = []  # every entry there ever was, also those that were compacted away
         self.term = 1
-        self.disk = Disk()
+        self.disk = Contents()
         self.under_way: Write | None = None
         self.handed: list[Entry] = []
         self.writes = 0
@@ -96,13 +96,13 @@ class LogBesideItsModel(RuleBasedStateMachine):
             self.writes, HardState(), new.truncate_from, new.first_index, new.entries, new.snapshot, new.compacted
         )
         disk = self.disk
-        after = Disk(
+        after = Contents(
             entries=disk.entries, first_index=disk.first_index, prev_term=disk.prev_term, snapshot=disk.snapshot
         )
         after.persist(self.under_way)
         self._is_where_the_log_is(after)
 
-    def _is_where_the_log_is(self, disk: Disk) -> None:
+    def _is_where_the_log_is(self, disk: Contents) -> None:
         log = self.log
         assert (disk.first_index, disk.prev_term) == (log.first_index, log.term_at(log.first_index - 1))
         assert disk.entries == self.model[log.first_index - 1 :], "a write brings the disk to where the log is"

@@ -13,7 +13,8 @@ import pytest
 
 from raftsdk.config import RaftConfig
 from raftsdk.core.election import Role
-from raftsdk.testing.safety import Disk, SafetyViolation
+from raftsdk.storage.contents import Contents
+from raftsdk.testing.safety import SafetyViolation
 from raftsdk.testing.stage import Actor, Stage, cast, log_line, status_lines
 from raftsdk.types import Member, NodeId, Suffrage
 
@@ -160,7 +161,7 @@ class Schedule:
         known = sorted(self.stage.actors)
         if len(known) < MOST_NODES and self.chance.random() < 0.3:
             known.append(f"n{len(known) + 1}")
-            self.stage.set_up(known[-1], Disk())
+            self.stage.set_up(known[-1], Contents())
             self.stage.actors[known[-1]].disk_held = self.chance.random() < 0.5
         named = self.chance.sample(known, self.chance.choice((1, 1, 1, 2, 3)))
         present = {member.id for member in self.stage.actors[node].running().membership.members}

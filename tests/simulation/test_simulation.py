@@ -3,11 +3,14 @@
 `raftsdk simulate` plays many more; this is what every change is tried with.
 """
 
+import inspect
 import os
 import subprocess
 import sys
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from porcupine_check import build_porcupine
@@ -15,6 +18,7 @@ from simulated_machines import Careful, Counter, Personal, Plain
 
 from raftsdk.errors import ConfigError
 from raftsdk.ports import StateMachine
+from raftsdk.storage import database
 from raftsdk.testing import pytest_plugin
 from raftsdk.testing.checkers import check
 from raftsdk.testing.history import write_history
@@ -143,6 +147,26 @@ def test_a_fault_that_a_seed_does_not_have_is_refused() -> None:
 
 
 # -- histories
+
+
+@pytest.mark.parametrize(
+    ("method", "line", "instead"),
+    [
+        ("_truncate", "last_index=index - 1", "last_index=index"),
+        ("_compact", "record_before(last.index + 1)", "record_before(last.index)"),
+        ("_compact", "compacted=last, ", ""),
+    ],
+    ids=["an entry too many stays", "an entry too many goes", "the log is not cut"],
+)
+def test_the_disks_are_our_own_store_and_a_bug_in_it_is_found(
+    monkeypatch: pytest.MonkeyPatch, method: str, line: str, instead: str
+) -> None:
+    source = textwrap.dedent(inspect.getsource(getattr(database.Database, method)))
+    assert line in source
+    namespace: dict[str, Any] = {}
+    exec(source.replace(line, instead), vars(database), namespace)
+    monkeypatch.setattr(database.Database, method, namespace[method])
+    assert any(play(Order(events=EVENTS), seed).failure for seed in range(1_000, 1_008))
 
 
 def test_porcupine_says_of_the_clients_histories_what_we_say(tmp_path: Path) -> None:

@@ -1,17 +1,22 @@
 """A disk: what is durable is there after a crash, what is under way may be or not, and a torn write is found out.
 
-The unit is `types.Write`: all of it survives or nothing. That is what a store promises (`ports.Storage`), and how ours
-keeps it when power goes is the storage suite's subject; here the algorithm has to live with either outcome.
+What is on it is what our own store puts there: `storage.database`, on SQLite's memory in place of a file. Beside it
+stands what it must come to, and at every start the two are compared: so truncations, compactions and snapshots in use
+are tried in whatever order the algorithm brings them about. The unit is `types.Write`: all of it survives or nothing.
+How SQLite keeps that promise when power goes is the storage tests' subject; here the algorithm lives with either outcome.
 """
 
 from collections.abc import Sequence
 from enum import StrEnum
+from pathlib import Path
 
 from msgspec import Struct
 
-from raftsdk.storage.records import Damaged, pack_entries, seal, unpack_entries, unseal
+from raftsdk.storage.contents import Contents
+from raftsdk.storage.database import Database
+from raftsdk.storage.records import FORMAT, Damaged, Ownership, pack_entries, seal, unpack_entries, unseal
 from raftsdk.testing.safety import demand
-from raftsdk.types import Entry, EntryId, HardState, LogIndex, Recovered, SnapshotMeta, Term, Write
+from raftsdk.types import Entry, HardState, LogIndex, Recovered, Write
 
 
 class Fate(StrEnum):
@@ -22,66 +27,27 @@ class Fate(StrEnum):
     TORN = "torn"
 
 
-class Disk:
-    """One node's. `entries[0]` has index `first_index`."""
+class Disk(Contents):
+    """One node's."""
 
     def __init__(self) -> None:
-        self.hard_state = HardState()
-        self.first_index: LogIndex = 1
-        self.prev_term: Term = 0
-        self.entries: list[Entry] = []
-        self.snapshot: SnapshotMeta | None = None
+        super().__init__()
         self.files: dict[bytes, bytes] = {}  #: Snapshots that are whole and durable, by digest.
         self.parts: dict[bytes, bytearray] = {}  #: What was received of snapshots that are not whole; lost in a crash.
-
-    @property
-    def last_index(self) -> LogIndex:
-        """Of the last entry, or of the one before the first when there is none."""
-        return self.first_index + len(self.entries) - 1
-
-    def term_at(self, index: LogIndex) -> Term:
-        """The term of the entry at `index`, or of the one before the first; 0 when it is not known."""
-        if index == self.first_index - 1:
-            return self.prev_term
-        place = index - self.first_index
-        return self.entries[place].term if 0 <= place < len(self.entries) else 0
-
-    def holds(self, index: LogIndex, term: Term) -> bool:
-        """Whether the entry of that index and term is here, in the log or in the snapshot."""
-        if self.snapshot is not None and index <= self.snapshot.index:
-            return True
-        return self.term_at(index) == term
-
-    # -- writing
+        self._database = Database(Path(":memory:"))
+        self._database.create(Ownership(FORMAT, "world", "node", 1))
 
     def persist(self, write: Write) -> None:
-        """Apply one write, in the order that `types.Write` gives."""
-        if write.hard_state is not None:
-            self.hard_state = write.hard_state
-        if write.truncate_from is not None:
-            demand(write.truncate_from >= self.first_index, lambda: f"write #{write.number} drops what is gone already")
-            del self.entries[write.truncate_from - self.first_index :]
-        if write.snapshot is not None:
-            self._use(write.snapshot)
+        """Apply one write."""
+        snapshot, before = write.snapshot, self.snapshot
+        if snapshot is not None:
+            demand(snapshot.digest in self.files, lambda: f"snapshot {snapshot.index} is to be used, and is not here")
+            if before is not None and before.digest != snapshot.digest:
+                del self.files[before.digest]
+        super().persist(write)
+        self._database.write(write)
         if write.compacted is not None:
-            self._compact(write.compacted)
-        if write.entries:
-            demand(write.first_index == self.last_index + 1, lambda: f"write #{write.number} leaves a gap in the log")
-            self.entries += write.entries
-
-    def _use(self, snapshot: SnapshotMeta) -> None:
-        demand(
-            snapshot.digest in self.files, lambda: f"the store is to use snapshot {snapshot.index}, which is not here"
-        )
-        if self.snapshot is not None and self.snapshot.digest != snapshot.digest:
-            del self.files[self.snapshot.digest]
-        self.snapshot = snapshot
-
-    def _compact(self, last: EntryId) -> None:
-        covered = self.snapshot.index if self.snapshot else 0
-        demand(last.index <= covered, lambda: f"the log is cut at {last.index}, and the snapshot covers {covered}")
-        del self.entries[: max(last.index + 1 - self.first_index, 0)]
-        self.first_index, self.prev_term = last.index + 1, last.term
+            self._database.tidy()
 
     # -- crashing
 
@@ -97,19 +63,20 @@ class Disk:
 
     def wipe(self) -> None:
         """Everything is gone."""
+        self.close()
         self.__init__()  # type: ignore[misc]  # a new disk in the old one's place
 
     def recovered(self) -> Recovered:
-        """What a restarting node is given."""
-        named = {self.snapshot.digest} if self.snapshot else set()
-        self.files = {digest: data for digest, data in self.files.items() if digest in named}
-        return Recovered(
-            hard_state=self.hard_state,
-            first_index=self.first_index,
-            entries=list(self.entries),
-            prev_term=self.prev_term,
-            snapshot=self.snapshot,
-        )
+        """What a restarting node is given: what the store finds."""
+        in_use = {self.snapshot.digest} if self.snapshot else set()
+        self.files = {digest: data for digest, data in self.files.items() if digest in in_use}
+        found = self._database.load()
+        demand(found == super().recovered(), lambda: "the store does not find what was written to it")
+        return found
+
+    def close(self) -> None:
+        """Let the database go; the rest can still be looked at."""
+        self._database.close()
 
 
 class _Header(Struct, frozen=True):

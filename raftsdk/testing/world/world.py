@@ -79,12 +79,16 @@ class World:
         faults = iter(self.scenario.faults)
         fault = next(faults, None)
         counters, events = self.counters, self.scenario.events
-        while counters.events < events:
-            while fault is not None and fault.at_event <= counters.events:
-                self.trouble.strike(fault)
-                fault = next(faults, None)
-            self.step()
-        Healing(self).run()
+        try:
+            while counters.events < events:
+                while fault is not None and fault.at_event <= counters.events:
+                    self.trouble.strike(fault)
+                    fault = next(faults, None)
+                self.step()
+            Healing(self).run()
+        finally:
+            for node in self.nodes.values():
+                node.disk.close()
         self.has_ended = True
 
     def step(self) -> None:

@@ -1,4 +1,4 @@
-"""A whole cluster in one thread under one seed: the same core, state, store, wire and codec; clock, network and disk replaced.
+"""A whole cluster in one thread under one seed: the same core, state, store and wire; clock, network and disk replaced.
 
     raftsdk simulate --seeds 400 --events 10000        # everything drawn by seed; invariants after every event
     raftsdk simulate --seed 17                         # one of them again, with its last events

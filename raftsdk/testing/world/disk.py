@@ -3,7 +3,7 @@
 What is on it is what our own store puts there: `storage.database`, on SQLite's memory in place of a file. Beside it
 stands what it must come to, and at every start the two are compared: so truncations, compactions and snapshots in use
 are tried in whatever order the algorithm brings them about. The unit is `types.Write`: all of it survives or nothing.
-How SQLite keeps that promise when power goes is the storage tests' subject; here the algorithm lives with either outcome.
+How SQLite keeps that promise when power goes is for the storage tests; here the algorithm lives with either outcome.
 """
 
 from collections.abc import Sequence

@@ -14,6 +14,7 @@ import grpc
 import msgspec
 
 from raftsdk import Refused, Unreachable
+from raftsdk.checks import check
 from raftsdk.messages import (
     AppendEntriesRequest,
     AppendEntriesResponse,
@@ -26,7 +27,6 @@ from raftsdk.messages import (
     RequestVoteResponse,
     TimeoutNowRequest,
     TimeoutNowResponse,
-    check,
 )
 from raftsdk.ports import LinkStatus, RaftHandler, SnapshotSource
 

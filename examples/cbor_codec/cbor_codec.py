@@ -5,8 +5,9 @@ from typing import Any, ClassVar
 
 import msgspec
 
+from raftsdk.checks import check
 from raftsdk.errors import DecodeError
-from raftsdk.messages import MAX_ENTRIES, MESSAGE_TYPES, Message, MessageKind, PeerStatus, check, sparse
+from raftsdk.messages import MAX_ENTRIES, MESSAGE_TYPES, Message, MessageKind, PeerStatus, sparse
 from raftsdk.types import Entry, Member, Membership
 
 UNSIGNED, NEGATIVE, BYTES, TEXT, ARRAY, MAP, TAG, SIMPLE = range(8)  # CBOR's major types

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
+from raftsdk.checks import check
 from raftsdk.core import replication, transfer
 from raftsdk.core.events import ChangeMembership
 from raftsdk.core.progress import Progress
 from raftsdk.core.ready import Accepted, ProposalRefused
 from raftsdk.errors import DecodeError
-from raftsdk.messages import ChangeMembershipResponse, check
+from raftsdk.messages import ChangeMembershipResponse
 from raftsdk.types import Entry, EntryKind, Member, Membership, NodeId, encode_membership
 
 if TYPE_CHECKING:

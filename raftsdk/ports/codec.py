@@ -9,9 +9,9 @@ from raftsdk.messages import Message, MessageKind
 class Codec(Protocol):
     """Turns any message of `raftsdk.messages` into bytes and back, exactly.
 
-    *Total.* `encode` accepts every message that passes `messages.check`, of any size, and does not check again.
+    *Total.* `encode` accepts every message that passes `checks.check`, of any size, and does not check again.
     *Exact.* `decode(kind, encode(m)) == m`: 63-bit integers keep every bit, `bytes` every byte.
-    *Closed.* `decode` returns a fully checked, fully copied message (it calls `messages.check`), or raises
+    *Closed.* `decode` returns a fully checked, fully copied message (it calls `checks.check`), or raises
     `DecodeError`; never anything else, whatever the bytes: wrong types (`true` is no integer, `1.0` neither), ranges,
     lengths, nesting to any depth, truncation, trailing bytes, duplicate keys. Its time and memory are bounded by the
     length of the input.

@@ -8,6 +8,7 @@ from functools import partial
 from types import TracebackType
 from typing import Final, Self
 
+from raftsdk.checks import check, check_memberships
 from raftsdk.config import RaftConfig
 from raftsdk.core.raft import Raft
 from raftsdk.errors import (
@@ -42,8 +43,6 @@ from raftsdk.messages import (
     TakeSnapshotResponse,
     TransferLeadershipRequest,
     TransferLeadershipResponse,
-    check,
-    check_memberships,
     error_response,
 )
 from raftsdk.ports import RaftNetwork, StateMachine, Storage

@@ -7,6 +7,7 @@ from typing import Final
 
 import msgspec
 
+from raftsdk.checks import check
 from raftsdk.errors import DecodeError
 from raftsdk.messages import (
     DIGEST_BYTES,
@@ -35,7 +36,6 @@ from raftsdk.messages import (
     TimeoutNowResponse,
     TransferLeadershipRequest,
     TransferLeadershipResponse,
-    check,
 )
 from raftsdk.testing.codec_samples import (
     BOUNDARY_INTEGERS,

@@ -265,7 +265,7 @@ def status_response(number: int, peers: list[PeerStatus]) -> StatusResponse:
 
 
 def dishonest_messages() -> list[Message]:
-    """Messages no honest node sends, each with one thing wrong: what `messages.check` is there to refuse."""
+    """Messages no honest node sends, each with one thing wrong: what `checks.check` is there to refuse."""
     honest = AppendEntriesRequest(
         term=5, leader_id="n1", prev_log_index=9, prev_log_term=3, leader_commit=9, entries=[Entry(4, 1, b"x")]
     )

@@ -18,6 +18,7 @@ from typing import Final
 
 import msgspec
 
+from raftsdk.checks import check
 from raftsdk.errors import DecodeError
 from raftsdk.messages import (
     MAX_ENTRIES,
@@ -32,7 +33,6 @@ from raftsdk.messages import (
     ProposeRequest,
     QueryResponse,
     TimeoutNowResponse,
-    check,
 )
 from raftsdk.ports.codec import Codec
 from raftsdk.testing.codec_chance import random_message as random_message

@@ -7,6 +7,7 @@ from typing import Any, Final
 from msgspec import Struct
 from msgspec.structs import replace
 
+from raftsdk.checks import check
 from raftsdk.errors import DecodeError
 from raftsdk.messages import (
     DIGEST_BYTES,
@@ -43,7 +44,6 @@ from raftsdk.messages import (
     TimeoutNowResponse,
     TransferLeadershipRequest,
     TransferLeadershipResponse,
-    check,
 )
 from raftsdk.testing.codec_samples import ALL_BYTES, BOUNDARY_INTEGERS, UNICODE_TEXT, sample_messages
 from raftsdk.testing.conformance.clauses import clause_of

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from raftsdk import plugins
+from raftsdk.checks import check
 from raftsdk.config import CODECS
 from raftsdk.errors import WireError
-from raftsdk.messages import MessageKind, check
+from raftsdk.messages import MessageKind
 from raftsdk.testing.conformance import vectors
 from raftsdk.testing.conformance.clauses import TITLES
 from raftsdk.testing.conformance.values import canonical, message_of

@@ -10,9 +10,10 @@ import msgspec
 from msgspec import Struct
 
 from raftsdk import plugins
+from raftsdk.checks import check
 from raftsdk.config import CODECS
 from raftsdk.errors import DecodeError, WireError
-from raftsdk.messages import MESSAGE_KINDS, MESSAGE_TYPES, Message, MessageKind, check
+from raftsdk.messages import MESSAGE_KINDS, MESSAGE_TYPES, Message, MessageKind
 from raftsdk.ports import Codec
 from raftsdk.testing.codec_suite import random_message, sample_messages
 from raftsdk.types import MAX_INTEGER, Identity

@@ -8,6 +8,7 @@ import pytest
 from msgspec import Struct, inspect
 from spec_text import bare, number, spec, table
 
+from raftsdk.checks import check
 from raftsdk.errors import DecodeError
 from raftsdk.messages import (
     MESSAGE_TYPES,
@@ -19,7 +20,6 @@ from raftsdk.messages import (
     Message,
     MessageKind,
     StatusResponse,
-    check,
 )
 from raftsdk.testing.codec_suite import sample_messages
 from raftsdk.types import MAX_ID_CHARS, MAX_INTEGER, Entry, EntryKind, Member, Membership, Suffrage

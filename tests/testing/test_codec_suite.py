@@ -6,8 +6,9 @@ import pytest
 from raftsdk_json import JsonCodec
 from raftsdk_msgpack import MsgpackCodec
 
+from raftsdk.checks import check
 from raftsdk.errors import DecodeError
-from raftsdk.messages import MESSAGE_KINDS, MessageKind, check
+from raftsdk.messages import MESSAGE_KINDS, MessageKind
 from raftsdk.ports import Codec
 from raftsdk.testing.broken import codec as broken
 from raftsdk.testing.broken.codec import BROKEN_CODECS, BrokenCodec

@@ -5,6 +5,7 @@ import json
 import pytest
 from msgspec.structs import replace
 
+from raftsdk.checks import check, check_memberships
 from raftsdk.errors import DecodeError
 from raftsdk.messages import (
     MAX_ADDRESSES,
@@ -20,8 +21,6 @@ from raftsdk.messages import (
     TakeSnapshotResponse,
     TransferLeadershipRequest,
     TransferLeadershipResponse,
-    check,
-    check_memberships,
 )
 from raftsdk.types import MAX_INTEGER, Entry, EntryKind, Member, Membership, Suffrage, encode_membership
 

@@ -36,6 +36,7 @@ from capnp_by_hand import (
 from raftsdk_capnp import CapnpCodec
 from raftsdk_capnp.framing import MAX_SEGMENTS
 
+from raftsdk.checks import check
 from raftsdk.errors import DecodeError
 from raftsdk.messages import (
     MAX_ADDRESSES,
@@ -49,7 +50,6 @@ from raftsdk.messages import (
     MessageKind,
     ProposeRequest,
     TimeoutNowResponse,
-    check,
 )
 from raftsdk.testing import codec_suite
 from raftsdk.types import Entry

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from raftsdk_flatbuffers import FlatbuffersCodec
 
+from raftsdk.checks import check
 from raftsdk.errors import DecodeError
 from raftsdk.messages import (
     MESSAGE_KINDS,
@@ -17,7 +18,6 @@ from raftsdk.messages import (
     QueryRequest,
     RequestVoteRequest,
     StatusResponse,
-    check,
 )
 from raftsdk.testing import codec_suite
 from raftsdk.types import Entry

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from raftsdk_json import JsonCodec
 
+from raftsdk.checks import check
 from raftsdk.errors import DecodeError
 from raftsdk.messages import (
     MAX_ADDRESSES,
@@ -32,7 +33,6 @@ from raftsdk.messages import (
     RequestVoteRequest,
     RequestVoteResponse,
     StatusRequest,
-    check,
 )
 from raftsdk.ports import Codec
 from raftsdk.testing import codec_suite

@@ -16,6 +16,7 @@ from raftsdk_msgpack import MsgpackCodec
 from raftsdk_msgpack.columns import AppendEntriesColumns
 from raftsdk_msgpack.texts import refuse_long_texts
 
+from raftsdk.checks import check
 from raftsdk.errors import DecodeError
 from raftsdk.messages import (
     MAX_ADDRESSES,
@@ -33,7 +34,6 @@ from raftsdk.messages import (
     RequestVoteRequest,
     RequestVoteResponse,
     StatusRequest,
-    check,
 )
 from raftsdk.ports import Codec
 from raftsdk.testing import codec_suite

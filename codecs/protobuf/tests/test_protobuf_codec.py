@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from protobuf_by_hand import END_GROUP, I32, I64, LEN, START_GROUP, VARINT, field, group, tag, varint
 from raftsdk_protobuf import ProtobufCodec, raft_pb2
 
+from raftsdk.checks import check
 from raftsdk.errors import DecodeError
 from raftsdk.messages import (
     DIGEST_BYTES,
@@ -35,7 +36,6 @@ from raftsdk.messages import (
     StatusRequest,
     StatusResponse,
     TimeoutNowResponse,
-    check,
     sparse,
 )
 from raftsdk.ports import Codec

@@ -247,7 +247,7 @@ class TakesZerosForAHeartbeat(BrokenCodec):
 
 
 class NeverChecks(BrokenCodec):
-    """Believes what is well-formed: types are right, and nobody called `messages.check`."""
+    """Believes what is well-formed: types are right, and nobody called `checks.check`."""
 
     def encode(self, message: Message) -> bytes:
         """MessagePack, unchecked."""

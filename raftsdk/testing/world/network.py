@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from random import Random
 from typing import TYPE_CHECKING, TypeAlias
 
+from raftsdk.checks import check_memberships
 from raftsdk.errors import WireError
 from raftsdk.messages import (
     MESSAGE_KINDS,
@@ -17,7 +18,6 @@ from raftsdk.messages import (
     MessageKind,
     Request,
     Response,
-    check_memberships,
 )
 from raftsdk.ports import Codec
 from raftsdk.types import NodeId

@@ -4,8 +4,9 @@ from typing import Any, ClassVar, Final
 
 import capnp
 
+from raftsdk.checks import check
 from raftsdk.errors import DecodeError
-from raftsdk.messages import MESSAGE_TYPES, AppendEntriesRequest, Message, MessageKind, check
+from raftsdk.messages import MESSAGE_TYPES, AppendEntriesRequest, Message, MessageKind
 from raftsdk_capnp.fields import Field, fields_of, write
 from raftsdk_capnp.framing import WORD_BYTES, segments
 from raftsdk_capnp.schema import STRUCTS, STRUCTS_TO_READ

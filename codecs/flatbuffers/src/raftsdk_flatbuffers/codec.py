@@ -2,8 +2,9 @@
 
 from typing import ClassVar
 
+from raftsdk.checks import check
 from raftsdk.errors import DecodeError
-from raftsdk.messages import MESSAGE_TYPES, Message, MessageKind, check
+from raftsdk.messages import MESSAGE_TYPES, Message, MessageKind
 from raftsdk_flatbuffers.reader import Malformed, Reader
 from raftsdk_flatbuffers.schema import TABLES
 from raftsdk_flatbuffers.writer import Writer

@@ -8,6 +8,7 @@ from typing import ClassVar, Final
 import msgspec
 from msgspec.inspect import IntType, ListType, Metadata, StrType, StructType, Type, VarTupleType, type_info
 
+from raftsdk.checks import check
 from raftsdk.errors import DecodeError
 from raftsdk.messages import (
     MAX_ENTRIES,
@@ -16,7 +17,6 @@ from raftsdk.messages import (
     AppendEntriesRequest,
     Message,
     MessageKind,
-    check,
     sparse,
 )
 from raftsdk_json import bounds, names, writing

@@ -5,8 +5,9 @@ from typing import Any, ClassVar, Final
 import msgspec
 from msgspec import Struct
 
+from raftsdk.checks import check
 from raftsdk.errors import DecodeError
-from raftsdk.messages import MESSAGE_TYPES, AppendEntriesRequest, Message, MessageKind, check, sparse
+from raftsdk.messages import MESSAGE_TYPES, AppendEntriesRequest, Message, MessageKind, sparse
 from raftsdk_msgpack.columns import AppendEntriesColumns, from_columns, to_columns
 from raftsdk_msgpack.names import Names
 from raftsdk_msgpack.texts import refuse_long_texts

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Final, NamedTuple
 import msgspec
 from google.protobuf.message import DecodeError as ParseError
 
+from raftsdk.checks import check
 from raftsdk.errors import DecodeError
 from raftsdk.messages import (
     MESSAGE_TYPES,
@@ -14,7 +15,6 @@ from raftsdk.messages import (
     Message,
     MessageKind,
     TimeoutNowResponse,
-    check,
 )
 from raftsdk_protobuf import raft_pb2
 from raftsdk_protobuf.batches import encode_batch, read_batch

@@ -93,7 +93,7 @@ class Client:
         if faults:
             raise ConfigError(faults)
         self._group = group
-        self._timeout_ms = timeout_ms
+        self._timeout_s = timeout_ms / 1000
         self._share_s = share_ms / 1000
         self._encrypted = all(scheme(address) in TLS_SCHEMES for address in addresses)
         self._nodes: list[tuple[str, ...]] = [(address,) for address in addresses]  # each node's addresses
@@ -181,20 +181,17 @@ class Client:
 
     async def _ask(self, request: Request, *, repeatable: bool) -> Response:
         """Attempt after attempt, until one is answered, must not be repeated, or comes too late."""
-        history = _History()
-        try:
-            async with asyncio.timeout(self._timeout_ms / 1000):
-                while True:
-                    asked = self._preferred
-                    try:
-                        return await self._attempt(asked, request, history, repeatable=repeatable)
-                    except _PASSING as error:
-                        history.obstacle = error
-                        if history.in_doubt and not repeatable:
-                            break
-                    await self._before_next(asked, history.obstacle)
-        except TimeoutError:
-            pass
+        history = _History(asyncio.get_running_loop().time() + self._timeout_s)
+        while True:
+            asked = self._preferred
+            try:
+                return await self._attempt(asked, request, history, repeatable=repeatable)
+            except _PASSING as error:
+                history.obstacle = error
+            except TimeoutError:
+                break
+            if (history.in_doubt and not repeatable) or not await self._before_next(asked, history):
+                break
         if history.in_doubt and isinstance(request, _CHANGES):
             what = "the command may be applied" if isinstance(request, ProposeRequest) else "it may be done"
             raise OutcomeUnknown(f"{what}, now or later: {history.obstacle}") from history.obstacle
@@ -203,12 +200,16 @@ class Client:
     async def _attempt(
         self, node: tuple[str, ...], request: Request, history: "_History", *, repeatable: bool
     ) -> Response:
-        """One request to one node, noting in `history` whether it may have acted without our knowing."""
+        """One request to one node, noting in `history` whether it may have acted without our knowing. Raises
+        `TimeoutError` when the time for all attempts is over.
+        """
         link = self._link(node)
-        await link.attempted()
+        if not link.status.connected:
+            async with asyncio.timeout_at(history.deadline):
+                await link.attempted()
         future = _send(link, request, self._group)
         doubted_before, history.in_doubt = history.in_doubt, True
-        response = await self._answer(node, future, repeatable=repeatable)
+        response = await self._answer(node, future, history.deadline, repeatable=repeatable)
         if not isinstance(response, ErrorResponse):
             return response
         if isinstance(request, _CHANGES) and response.code not in list(ErrorCode):
@@ -220,26 +221,35 @@ class Client:
             raise Unreachable(response.message)
         raise error_of(response)
 
-    async def _answer(self, node: tuple[str, ...], future: asyncio.Future[Response], *, repeatable: bool) -> Response:
+    async def _answer(
+        self, node: tuple[str, ...], future: asyncio.Future[Response], deadline: float, *, repeatable: bool
+    ) -> Response:
         """The response. What may be asked of another node waits for a share of the time; the rest, for all of it."""
+        loop = asyncio.get_running_loop()
+        # A timer, not `asyncio.timeout`, which would cost as much as all else that a client does for a request.
+        limit = min(deadline, loop.time() + self._share_s) if repeatable else deadline
+        timer = loop.call_at(limit, _give_up, future, limit < deadline, node, self._share_s)
         try:
-            async with asyncio.timeout(self._share_s if repeatable else None):
-                return await future
-        except TimeoutError:
-            raise Unreachable(f"{', '.join(node)} did not answer within {self._share_s} s") from None
+            return await future
+        finally:
+            timer.cancel()
 
-    async def _before_next(self, asked: tuple[str, ...], obstacle: RaftError) -> None:
-        """Choose whom to ask next, and wait unless that is the leader."""
+    async def _before_next(self, asked: tuple[str, ...], history: "_History") -> bool:
+        """Choose whom to ask next, and wait unless that is the leader. Returns whether there is time for it."""
+        obstacle = history.obstacle
         if isinstance(obstacle, NotLeader) and (addresses := self._followed(obstacle.addresses)):
             self._preferred = self._know(addresses)
             if self._preferred != asked:
-                return
+                return asyncio.get_running_loop().time() < history.deadline
         # When many ask at once, the first who fails moves on, and the others follow.
         elif self._preferred == asked and not isinstance(obstacle, Overloaded | ProposalDropped):
             following = self._nodes.index(asked) + 1
             self._preferred = self._nodes[following % len(self._nodes)]
         pause_ms = obstacle.retry_after_ms if isinstance(obstacle, Overloaded) else PAUSE_MS
-        await asyncio.sleep(self._endpoint.rng.uniform(1.0, 1.5) * pause_ms / 1000)
+        pause_s = self._endpoint.rng.uniform(1.0, 1.5) * pause_ms / 1000
+        left_s = history.deadline - asyncio.get_running_loop().time()
+        await asyncio.sleep(min(pause_s, left_s))
+        return pause_s < left_s
 
     def _followed(self, addresses: tuple[str, ...]) -> tuple[str, ...]:
         """Those of a redirect's addresses that we let ourselves be sent to."""
@@ -268,6 +278,14 @@ def _send(link: Link, request: Request, group: int) -> asyncio.Future[Response]:
         raise CommandTooLarge(str(refused)) if refused.code == ErrorCode.TOO_LARGE else refused from None
 
 
+def _give_up(
+    future: asyncio.Future[Response], others_may_be_asked: bool, node: tuple[str, ...], waited_s: float
+) -> None:
+    if not future.done():
+        late = Unreachable(f"{', '.join(node)} did not answer within {waited_s} s") if others_may_be_asked else None
+        future.set_exception(late or TimeoutError())
+
+
 _PASSING = (NotLeader, ProposalDropped, Overloaded, Unreachable, OutcomeUnknown)
 """What another attempt may overcome."""
 
@@ -279,6 +297,7 @@ _CHANGES = (ProposeRequest, ChangeMembershipRequest, TransferLeadershipRequest)
 class _History:
     """What the attempts of one request have come to so far."""
 
-    def __init__(self) -> None:
+    def __init__(self, deadline: float) -> None:
+        self.deadline = deadline  # in the event loop's time, for all of them together
         self.in_doubt = False  # some attempt may have been carried out
         self.obstacle: RaftError = Unreachable("no node answered in time")

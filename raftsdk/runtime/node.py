@@ -339,10 +339,10 @@ class RaftNode(Handler):
         """See `RaftHandler.deliver`."""
         try:
             self._require_running()
-            if isinstance(request, PeerRequest):
-                self._deliver_from_peer(request, reply)
-            elif isinstance(request, ProposeRequest):
+            if isinstance(request, ProposeRequest):
                 self._deliver_proposal(request, partial(_reply_proposed, reply))
+            elif isinstance(request, PeerRequest):
+                self._deliver_from_peer(request, reply)
             elif isinstance(request, QueryRequest):
                 self._read(request.query, request.consistency, request.max_staleness_ms, partial(_reply_queried, reply))
             elif isinstance(request, OpenSessionRequest):

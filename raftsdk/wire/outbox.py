@@ -17,16 +17,18 @@ class Outbox:
         self._loop = asyncio.get_running_loop()
         self._frames: list[bytes] = []
         self._collected_bytes = 0
+        self._unsent_before = 0  # what the connection held when the first of `_frames` came: it can only have shrunk
 
     @property
     def unsent_bytes(self) -> int:
-        """What was put in and is not yet taken by the operating system."""
-        return self._collected_bytes + self._connection.unsent_bytes
+        """What was put in and is not yet taken by the operating system, or a little more."""
+        return self._collected_bytes + (self._unsent_before if self._frames else self._connection.unsent_bytes)
 
     def put(self, frame: bytes) -> None:
         """Have `frame` written before the event loop waits again, whatever becomes of the caller."""
         if not self._frames:
             self._loop.call_soon(self._flush)
+            self._unsent_before = self._connection.unsent_bytes
         self._frames.append(frame)
         self._collected_bytes += len(frame)
 

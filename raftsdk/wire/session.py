@@ -146,8 +146,7 @@ class Session:
             request = cast("Request", self._codec.decode(kind, frame.body))
         except DecodeError as error:
             return ErrorResponse(code=ErrorCode.BAD_REQUEST, message=str(error)[:_MAX_QUOTE_CHARS])
-        speaker = _speaker(request)
-        if speaker not in (None, self.node_id):
+        if self.role == "peer" and (speaker := _speaker(request)) != self.node_id:
             return ErrorResponse(
                 code=ErrorCode.WRONG_IDENTITY,
                 message=f"a request of {speaker}, on a connection of {self.node_id}",
@@ -187,8 +186,8 @@ def _unwelcome(kind: int, role: Role) -> ErrorResponse:
     return ErrorResponse(code=ErrorCode.UNSUPPORTED, message=f"kind {kind:#04x} is not known here")
 
 
-def _speaker(request: Request) -> NodeId | None:
-    """Whom `request` claims to be from; None when it makes no claim."""
+def _speaker(request: Request) -> NodeId:
+    """Whom a peer's `request` claims to be from."""
     if isinstance(request, AppendEntriesRequest):  # Nearly all are; a match takes three times as long.
         return request.leader_id
     match request:
@@ -196,7 +195,5 @@ def _speaker(request: Request) -> NodeId | None:
             return request.leader_id
         case RequestVoteRequest():
             return request.candidate_id
-        case ReadIndexRequest():
-            return request.node_id
         case _:
-            return None
+            return cast("ReadIndexRequest", request).node_id

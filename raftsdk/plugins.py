@@ -13,8 +13,10 @@ of what some installed distribution registered under it.
 """
 
 import logging
+import sys
 from collections.abc import Callable, Iterable
-from importlib.metadata import EntryPoint, entry_points
+from functools import lru_cache
+from importlib.metadata import EntryPoint, EntryPoints, entry_points
 from inspect import signature
 from typing import Any, Final
 
@@ -41,12 +43,12 @@ class Plugin(Struct, frozen=True, order=True):
 
 def installed(group: str) -> list[Plugin]:
     """Everything registered in an entry-point group, by name. Imports none of it."""
-    return sorted(_plugin(point) for point in entry_points(group=group))
+    return sorted(_plugin(point) for point in _points(group))
 
 
 def names() -> dict[str, list[str]]:
     """The names registered in each of our groups: what `raftsdk.config` checks names against."""
-    return {group: sorted(entry_points(group=group).names) for group in GROUPS}
+    return {group: sorted(_points(group).names) for group in GROUPS}
 
 
 def load(group: str, name: str) -> Callable[..., Any]:
@@ -116,13 +118,25 @@ def _takes_credentials(factory: Callable[..., Any]) -> bool:
 
 
 def _find(group: str, name: str) -> EntryPoint:
-    points = [point for point in entry_points(group=group) if point.name == name]
+    points = [point for point in _points(group) if point.name == name]
     if not points:
-        raise ConfigError([f'"{name}": {unknown_name(group, name, entry_points(group=group).names)}'])
+        raise ConfigError([f'"{name}": {unknown_name(group, name, _points(group).names)}'])
     if len(points) > 1:
         owners = " and ".join(sorted(_plugin(point).distribution for point in points))
         raise ConfigError([f'"{name}" is registered in {group} by {owners}: uninstall all but one of them'])
     return points[0]
+
+
+def _points(group: str) -> EntryPoints:
+    return _read_points(group, tuple(sys.path))
+
+
+@lru_cache(maxsize=len(GROUPS))
+def _read_points(group: str, _path: tuple[str, ...]) -> EntryPoints:
+    """What there is where Python looks. Reading it takes milliseconds, and a host of a thousand groups asks thousands
+    of times.
+    """
+    return entry_points(group=group)
 
 
 def _plugin(point: EntryPoint) -> Plugin:

@@ -36,6 +36,12 @@ LEAVING_S = 1.0
 """For so long a node that is no member any more is still reached, once that is committed."""
 
 
+STALL_SILENCE_S = 1.0
+"""For so long nothing more is said of an event loop that stood still: every group of a host would say the same."""
+
+_stall_told_at = -STALL_SILENCE_S
+
+
 class Loop:
     """Turns facts into work. Nothing else touches the core, and no turn ever waits."""
 
@@ -167,17 +173,23 @@ class Loop:
             now = monotonic()
             late = max(now - due, 0.0)
             if late > alarm_s:
-                log.warning(
-                    "the event loop of %s stood still for %d ms: heartbeats are late; is an apply or a query so long?",
-                    self._raft.id,
-                    late * 1000,
-                )
+                self._tell_stall(now, late)
             lapsed = 1 + int(late / interval)
             due += lapsed * interval
             self.proposals.expire(now)
             self.reads.expire(self.not_leader())
             self._ticked_at = now
             self.post(Tick(lapsed))
+
+    def _tell_stall(self, now: float, late_s: float) -> None:
+        global _stall_told_at  # of this process: its groups share the event loop
+        if now - _stall_told_at >= STALL_SILENCE_S:
+            _stall_told_at = now
+            log.warning(
+                "the event loop of %s stood still for %d ms: heartbeats are late; is an apply or a query so long?",
+                self._raft.id,
+                late_s * 1000,
+            )
 
     # -- one turn
 

@@ -53,7 +53,8 @@ def _at_least_1(description: str) -> Meta:
 
 
 class RaftConfig(_Settings, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How one node runs the algorithm. All members should agree on the ticks; nothing breaks while they do not.
+    """How one node runs the algorithm. All members should agree on the ticks; where they do not, elections come sooner
+    or later, and reads by lease may be stale: a leader counts on its followers to wait as long as it would.
 
     Time inside the algorithm is counted in ticks of `tick_interval_ms`. A follower campaigns when it has heard no
     leader for a random time between one and two election timeouts (paper §5.2).

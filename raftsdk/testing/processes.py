@@ -21,12 +21,16 @@ import msgspec
 from raftsdk.config import ENVIRONMENT_PREFIX, TLS_SCHEMES, TlsConfig
 from raftsdk.config.reading import merge
 from raftsdk.errors import RaftError
-from raftsdk.testing.wiring import Wiring
+from raftsdk.testing.namespaces import Namespaces
+from raftsdk.testing.wiring import Cuts, Wiring
 from raftsdk.types import NodeId
 from raftsdk.wire.tls import FileCredentials
 
 START_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 10.0
+
+PORT = 7001
+"""Where a node listens that has a network of its own."""
 
 CLIENT = "client"
 """The name in the certificate of a cluster's clients."""
@@ -44,6 +48,8 @@ class NodeProcess:
         self.directory = directory
         self.config: dict[str, Any] = {}
         self.environ: dict[str, str] = {}  #: What its process finds in its environment beside this one's.
+        self.launcher: tuple[str, ...] = ()  #: What its command line begins with.
+        self.starts = 0  #: How many lives it has had.
         self._process: asyncio.subprocess.Process | None = None
 
     @property
@@ -89,8 +95,10 @@ class NodeProcess:
     async def start(self) -> None:
         """Start the process and wait until it listens. Raises `NodeDied` when it does not come to that."""
         environ = {name: value for name, value in os.environ.items() if not name.startswith(ENVIRONMENT_PREFIX)}
+        self.starts += 1
         with self.log_file.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
+                *self.launcher,
                 *(sys.executable, "-m", "raftsdk.cli", "node", "--config", str(self.config_file), "--json"),
                 env=environ | self.environ,  # without settings of this process: they would go over the file's
                 stdin=asyncio.subprocess.DEVNULL,
@@ -143,7 +151,9 @@ class LocalCluster:
     Where one of them is TLS, everybody gets a certificate from an authority below `directory`.
 
     `joining` more processes are configured, are members of nothing, and have to be started by whoever wants them: each
-    then asks the others to take it in. `wired` puts a proxy before every node, for faults between any two (`wiring`).
+    then asks the others to take it in. `wired` puts a proxy before every node, for faults between any two (`wiring`);
+    `namespaces` has every node in a network of its own, for cuts by the kernel (`Namespaces`, which takes root): while
+    the cluster is there, so is this thread, and reaches nothing else.
     """
 
     def __init__(
@@ -157,12 +167,18 @@ class LocalCluster:
         state_machine: str = "key-value",
         settings: Mapping[str, Any] | None = None,
         wired: bool = False,
+        namespaces: bool = False,
     ) -> None:
         ids = [f"n{number}" for number in range(1, nodes + joining + 1)]
         schemes = [transport] if isinstance(transport, str) else transport
         if wired and set(schemes) != {"tcp"}:
             raise ValueError(f"wired and over {', '.join(schemes)}: proxies tell callers apart over tcp alone")
-        listening, addresses = _places(directory, dict(zip(ids, cycle(schemes), strict=False)), wired=wired)
+        if namespaces and (wired or "unix" in schemes):
+            raise ValueError(
+                "in namespaces nodes are without proxies, and not at unix sockets, which no cut would part"
+            )
+        self.namespaces = Namespaces(ids) if namespaces else None
+        listening, addresses = self._places(directory, dict(zip(ids, cycle(schemes), strict=False)), wired=wired)
         self.cluster_id = "local"
         self.nodes = [NodeProcess(i, directory / i) for i in ids[:nodes]]
         self.joining = [NodeProcess(i, directory / i) for i in ids[nodes:]]
@@ -189,6 +205,13 @@ class LocalCluster:
         self._stack = AsyncExitStack()
 
     @property
+    def cuts(self) -> Cuts:
+        """What parts the nodes from each other, in a cluster that is wired or in namespaces."""
+        cuts = self.namespaces or self.wiring
+        assert cuts is not None, "neither wired nor in namespaces"
+        return cuts
+
+    @property
     def addresses(self) -> list[str]:
         """Where the nodes are, in order."""
         return [node.address for node in self.nodes]
@@ -200,6 +223,10 @@ class LocalCluster:
     async def __aenter__(self) -> Self:
         """Start every node but those that join."""
         async with AsyncExitStack() as stack:
+            if self.namespaces is not None:
+                stack.enter_context(self.namespaces)
+                for node in [*self.nodes, *self.joining]:
+                    node.launcher = self.namespaces.launcher(node.node_id)
             if self.wiring is not None:
                 await stack.enter_async_context(self.wiring)
             stack.push_async_callback(self._stop)
@@ -215,19 +242,24 @@ class LocalCluster:
     ) -> None:
         await self._stack.aclose()
 
+    def _places(
+        self, directory: Path, schemes: Mapping[NodeId, str], *, wired: bool
+    ) -> tuple[dict[NodeId, str], dict[NodeId, str]]:
+        """Where each node listens, and where it is looked for: at its proxy, if there are any."""
+        if self.namespaces is not None:
+            hosts = self.namespaces.hosts
+            addresses = {node_id: f"{scheme}://{hosts[node_id]}:{PORT}" for node_id, scheme in schemes.items()}
+            return addresses, addresses
+        if not wired:
+            addresses = free_addresses(directory, schemes)
+            return addresses, addresses
+        # Both of all nodes are chosen at once, so that no two are the same.
+        fronts = {f"proxy of {node_id}": scheme for node_id, scheme in schemes.items()}
+        places = free_addresses(directory, {**schemes, **fronts})
+        return {i: places[i] for i in schemes}, {i: places[f"proxy of {i}"] for i in schemes}
+
     async def _stop(self) -> None:
         await asyncio.gather(*(node.stop() for node in [*self.nodes, *self.joining]))
-
-
-def _places(directory: Path, schemes: Mapping[NodeId, str], *, wired: bool) -> tuple[dict[NodeId, str], ...]:
-    """Where each node listens, and where it is looked for: at its proxy, if there are any."""
-    if not wired:
-        addresses = free_addresses(directory, schemes)
-        return addresses, addresses
-    # Both of all nodes are chosen at once, so that no two are the same.
-    fronts = {f"proxy of {node_id}": scheme for node_id, scheme in schemes.items()}
-    places = free_addresses(directory, {**schemes, **fronts})
-    return {i: places[i] for i in schemes}, {i: places[f"proxy of {i}"] for i in schemes}
 
 
 def _issue_certificates(directory: Path, names: Sequence[str]) -> dict[str, TlsConfig]:

@@ -1,6 +1,7 @@
 """Who hears whom in a cluster of real processes: a proxy before every node, and faults between any two of them.
 
-    wiring.set("n1", "n2", Way(cut=True))   # n2 hears nothing of n1, in requests and in answers; n1 hears n2
+    wiring.cut("n1", "n2")   # n2 hears nothing of n1, in requests and in answers; n1 hears n2
+    wiring.set("n1", "n2", Way(delay_ms=50))   # … or hears it late
     wiring.connect(bridge("n1", wiring.nodes))   # nobody hears anybody but n1
     wiring.heal()
 
@@ -14,7 +15,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from itertools import combinations, pairwise, permutations
 from types import TracebackType
-from typing import Final, Self, TypeAlias
+from typing import Final, Protocol, Self, TypeAlias
 
 from raftsdk.config import LinkConfig
 from raftsdk.errors import WireError
@@ -57,6 +58,27 @@ def ring(nodes: Sequence[NodeId]) -> Pairs:
     return chain([*nodes, nodes[0]])
 
 
+class Cuts(Protocol):
+    """Who hears whom, whatever it is that parts them: `Wiring`, or `raftsdk.testing.namespaces.Namespaces`."""
+
+    @property
+    def nodes(self) -> list[NodeId]:
+        """Everybody there is."""
+        ...
+
+    def cut(self, source: NodeId, target: NodeId) -> None:
+        """From now on, `target` hears nothing that `source` says."""
+        ...
+
+    def connect(self, pairs: Pairs) -> None:
+        """Let these hear each other, and nobody else."""
+        ...
+
+    def heal(self) -> None:
+        """No faults any more, between any."""
+        ...
+
+
 class Wiring:
     """Proxies at `fronts`, which pass on to the nodes at `targets`: both by node id, addresses over plain TCP."""
 
@@ -89,6 +111,10 @@ class Wiring:
         """What befalls, from now on, what `source` says to `target`."""
         self._proxies[target].set(source, there=way)
         self._proxies[source].set(target, back=way)
+
+    def cut(self, source: NodeId, target: NodeId) -> None:
+        """From now on, `target` hears nothing that `source` says."""
+        self.set(source, target, Way(cut=True))
 
     def set_all(self, way: Way) -> None:
         """What befalls whatever the nodes say to each other."""

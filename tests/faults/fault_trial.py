@@ -7,6 +7,7 @@ success (`faults` counts a fault from when it begins until it is repaired).
 
 import asyncio
 import random
+import re
 import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
@@ -17,7 +18,7 @@ from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
 from fault_workload import OPERATIONS_A_KEY, PADDING_BYTES, Workload
-from faulty_machine import Machine, small_disk
+from faulty_machine import Machine, require_namespaces, small_disk
 from raftsdk_json import JsonCodec
 from raftsdk_msgpack import MsgpackCodec
 from raftsdk_tcp import TcpTransport
@@ -25,14 +26,14 @@ from raftsdk_tcp import TcpTransport
 from raftsdk import Client
 from raftsdk.cli.key_value import digests_query, parse_digests
 from raftsdk.config.reading import merge
-from raftsdk.errors import MembershipRefused, RaftError
+from raftsdk.errors import RaftError
 from raftsdk.messages import StatusResponse
 from raftsdk.ports import Codec
 from raftsdk.testing.checkers import check
 from raftsdk.testing.history import Demands, Fault, HistoryReport, Operation, write_history
 from raftsdk.testing.processes import LocalCluster, NodeProcess
-from raftsdk.testing.wiring import Wiring
-from raftsdk.types import NodeId
+from raftsdk.testing.wiring import Cuts, Wiring
+from raftsdk.types import NodeId, Suffrage
 
 TICK_MS: Final = 20
 ELECTION_TIMEOUT_TICKS: Final = 30
@@ -41,7 +42,6 @@ ELECTION_TIMEOUT_S: Final = 2 * ELECTION_TIMEOUT_TICKS * TICK_MS / 1000
 
 CLIENT_TIMEOUT_MS: Final = 1_500
 STATUS_TIMEOUT_MS: Final = 400
-OPERATOR_TIMEOUT_MS: Final = 10_000
 CODECS: Final[Sequence[Codec]] = (MsgpackCodec(), JsonCodec())
 POLL_S: Final = 0.05
 PATIENCE_S: Final = 20.0
@@ -86,8 +86,11 @@ class Trial:
         await asyncio.sleep(WARM_UP_S)
 
     async def end(self, min_operations: int) -> list[Operation]:
-        """What happened, so much at least. Nothing is broken any more; in the end every node holds the same."""
+        """What happened, so much at least. Nothing is broken any more; in the end every node holds the same, and has
+        the same members.
+        """
         await self.leader()
+        await self.until(self._agree_on_members, f"{names(self.nodes)} the voters, and nobody else a member")
         await self.serves(min_operations - self.workload.asked)
         operations = await self.workload.stop()
         contents = await self.contents()
@@ -95,6 +98,10 @@ class Trial:
         for node in [*self.cluster.nodes, *self.cluster.joining]:
             assert "Traceback" not in node.said(), f"{node.node_id} did not expect what happened"
         return operations
+
+    @property
+    def cuts(self) -> Cuts:
+        return self.cluster.cuts
 
     @property
     def wiring(self) -> Wiring:
@@ -136,21 +143,23 @@ class Trial:
                 for node in nodes:
                     node.signal(signal.SIGCONT)
 
-    async def change_members(self, *, remove: Sequence[NodeId]) -> None:
-        """As an operator does: again, while the cluster is busy with another change or has no leader."""
-        running = [node.address for node in self.nodes if node.running]
+    async def _agree_on_members(self) -> bool:
+        """Whether all of `nodes` are voters, and nobody else is a member, as far as any of them knows."""
+        statuses = (await self.statuses()).values()
+        return len(statuses) == len(self.nodes) and all(
+            status.suffrage == Suffrage.VOTER
+            and not status.joint
+            and members_by(status) == {node.node_id for node in self.nodes}
+            for status in statuses
+        )
 
-        async def done() -> bool:
-            try:
-                await admin.change_membership(remove=remove)
-            except MembershipRefused as refused:
-                if "ask again" not in str(refused):
-                    raise
-                return False
-            return True
-
-        async with self.client(*running, timeout_ms=OPERATOR_TIMEOUT_MS) as admin:
-            await self.until(done, f"without {', '.join(remove)}")
+    def installed_snapshots(self) -> int:
+        """How many others' snapshots the nodes have installed, at least."""
+        installed = 0
+        for node in [*self.cluster.nodes, *self.cluster.joining]:
+            # But for its first start, a node may have begun by restoring its own.
+            installed += max(0, len(re.findall("has restored the snapshot of", node.said())) - max(0, node.starts - 1))
+        return installed
 
     # -- what is asked
 
@@ -244,17 +253,22 @@ async def on_trial(
     clock_rates: Sequence[float] = (),
     disk_kib: int = 0,
     sessions: bool = True,
+    leases: bool = False,
+    min_installs: int = 0,
     padding_bytes: Sequence[int] = PADDING_BYTES,
     **cluster_of: Any,
 ) -> AsyncIterator[Trial]:
     """A cluster under a workload, warm; after the block, its trial.
 
     With `clock_rates`, taken in turn, every node has a machine of its own (`Trial.machines`), whose clock runs so fast;
-    with `disk_kib`, a disk of its own, that small. What else is given is `LocalCluster`'s. The workload goes on until
-    `min_operations` were asked for. The history is left in `directory`, for whoever wants to know how it came to a
-    failure.
+    with `disk_kib`, a disk of its own, that small. With `leases`, nodes serve reads by lease, and some are asked for.
+    What else is given is `LocalCluster`'s. The workload goes on until `min_operations` were asked for, and at least
+    `min_installs` snapshots must have been sent. The history is left in `directory`, for whoever wants to know how it
+    came to a failure.
     """
-    raft = {"tick_interval_ms": TICK_MS, "election_timeout_ticks": ELECTION_TIMEOUT_TICKS}
+    if cluster_of.get("namespaces"):
+        require_namespaces()
+    raft = {"tick_interval_ms": TICK_MS, "election_timeout_ticks": ELECTION_TIMEOUT_TICKS, "lease_reads": leases}
     cluster = LocalCluster(directory, settings=merge({"raft": raft}, settings or {}), **cluster_of)
     trial = Trial(cluster, random.Random(seed))
     if clock_rates:
@@ -265,10 +279,12 @@ async def on_trial(
             disks.enter_context(small_disk(node.directory / "data", disk_kib))
         async with cluster, trial:
             await trial.leader()
-            await trial.begin(sessions=sessions, padding_bytes=padding_bytes)
+            await trial.begin(sessions=sessions, leases=leases, padding_bytes=padding_bytes)
             yield trial
             operations = await trial.end(min_operations)
     write_history(directory / HISTORY_FILE, operations)
+    installed = trial.installed_snapshots()
+    assert installed >= min_installs, f"{installed} snapshots were installed; at least {min_installs} are demanded"
     check(operations).require()
     trial.report = HistoryReport.of(operations, trial.faults)
     trial.report.require(Demands(min_operations=min_operations, min_keys=min_operations // OPERATIONS_A_KEY))
@@ -276,6 +292,12 @@ async def on_trial(
 
 def names(nodes: Sequence[NodeProcess]) -> str:
     return " and ".join(node.node_id for node in nodes)
+
+
+def members_by(status: StatusResponse) -> set[NodeId]:
+    """Who the members are, as far as that node knows; itself among them only if it is one."""
+    own = {status.node_id} if status.suffrage else set()
+    return own | {peer.node_id for peer in status.peers}
 
 
 def _follows(one: StatusResponse, leader: StatusResponse) -> bool:

@@ -3,8 +3,9 @@
 Every key is in use by all clients at once, until it has seen so many operations, or so many whose outcome nobody knows,
 that checkers would be slow: then a new one takes its place. Half of the keys see no compare-and-set, so that both
 checkers have work. Reads go through the log, are confirmed by the leader, or answered by any node as fresh as by the
-leader: all three are linearizable. Every second client may write in a session: what it has to repeat is applied once.
-At the end every key is read once more: what was acknowledged and lost has nowhere to hide.
+leader, and may be answered by the leader on its lease: all four are linearizable. Every second client may write in a
+session: what it has to repeat is applied once. At the end every key is read once more: what was acknowledged and lost
+has nowhere to hide.
 """
 
 import asyncio
@@ -57,13 +58,20 @@ class Workload:
     """Asks through `clients` in turn until `stop`. Every value is written once."""
 
     def __init__(
-        self, clients: Sequence[Client], rng: random.Random, *, sessions: bool, padding_bytes: Sequence[int]
+        self,
+        clients: Sequence[Client],
+        rng: random.Random,
+        *,
+        sessions: bool,
+        leases: bool,
+        padding_bytes: Sequence[int],
     ) -> None:
         self.asked = 0
         self.successes = 0
         self._clients = clients
         self._in_sessions = range(0, CLIENTS, 2) if sessions else ()
         self._sessions: dict[int, Session] = {}
+        self._reads = (*READS, Consistency.LEASE) if leases else READS
         self._rng = rng
         self._padding_bytes = padding_bytes
         self._recorder = Recorder(time.monotonic_ns)
@@ -80,6 +88,13 @@ class Workload:
         parts = (self._used[number::CLIENTS] for number in range(CLIENTS))
         await asyncio.gather(*(self._read_all(number, part) for number, part in enumerate(parts)))
         return self._recorder.operations()
+
+    async def read_by_lease(self, client: Client) -> None:
+        """Read every key in use through `client`, whose node is one that nobody else would ask."""
+        for key in self._open:
+            pending = self._recorder.invoke("strayed", key.name, "read")
+            found = await client.query(get_message(key.name), consistency=Consistency.LEASE)
+            pending.returned(_value_in(found))
 
     async def cancel(self) -> None:
         """Have every client give up."""
@@ -125,8 +140,7 @@ class Workload:
     async def _send(self, number: int, key: Key, kind: str, expected: int | None, value: int) -> Output:
         """One operation, never repeated where it may have been carried out twice."""
         if kind == "read":
-            found = parse_value(await self._read(self._clients[number % len(self._clients)], key))
-            key.last_seen = None if found is None else int(found.partition(b" ")[0])
+            key.last_seen = _value_in(await self._read(self._clients[number % len(self._clients)], key))
             return key.last_seen
         if kind == "write":
             await self._propose(number, put_command(key.name, self._held_for(value)))
@@ -135,7 +149,7 @@ class Workload:
         return parse_flag(await self._propose(number, swap_command(key.name, held, self._held_for(value))))
 
     async def _read(self, client: Client, key: Key) -> bytes:
-        consistency = self._rng.choice(READS)
+        consistency = self._rng.choice(self._reads)
         if consistency is None:
             return await client.propose(get_message(key.name))
         return await client.query(get_message(key.name), consistency=consistency)
@@ -151,3 +165,8 @@ class Workload:
     def _held_for(self, value: int) -> bytes:
         """What stands in a key that has this value."""
         return b"%d " % value + b"." * self._padding_bytes[value % len(self._padding_bytes)]
+
+
+def _value_in(answer: bytes) -> int | None:
+    held = parse_value(answer)
+    return None if held is None else int(held.partition(b" ")[0])

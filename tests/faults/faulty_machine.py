@@ -1,4 +1,5 @@
-"""A machine of its own for a node: a disk and clocks that can be made to fail, by a library preloaded into its process.
+"""A machine of its own for a node: a disk and clocks that can be made to fail, by a library preloaded into its process;
+and what it takes to have one.
 
 The library is `faulty_machine.c`, compiled when first needed. It and this file share a file of a few numbers.
 """
@@ -15,6 +16,7 @@ from typing import Final
 
 import pytest
 
+from raftsdk.testing.namespaces import obstacle
 from raftsdk.testing.processes import NodeProcess
 
 _SOURCE: Final = Path(__file__).with_suffix(".c")
@@ -56,6 +58,14 @@ def small_disk(directory: Path, size_kib: int) -> Iterator[None]:
         yield
     finally:
         subprocess.run(["umount", directory], check=True)
+
+
+def require_namespaces() -> None:
+    """Skip the test where no node can have a network of its own, but under CI, where nothing is."""
+    if found := obstacle():
+        if os.environ.get("CI"):
+            raise AssertionError(found)
+        pytest.skip(found)
 
 
 def library(folder: Path) -> Path:

@@ -8,12 +8,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from fault_members import OPERATOR_TIMEOUT_MS
 from fault_rows import ROWS
 from fault_trial import HISTORY_FILE, on_trial
 from porcupine_check import build_porcupine
 
 from raftsdk.testing.checkers import NotLinearizable, check
 from raftsdk.testing.history import Demands, read_history
+from raftsdk.testing.wiring import alone
 
 DOCUMENTATION = Path(__file__).parents[2] / "docs" / "faults.md"
 
@@ -57,6 +59,17 @@ async def test_a_cut_in_one_direction_costs_at_most_two_terms_and_a_leader_that_
     await ROWS["one way"].run(tmp_path, seed=4)
 
 
+@pytest.mark.parametrize(("nodes", "partitions"), [(3, 3), (5, 3)])
+async def test_a_network_whose_kernel_drops_packets_falls_apart_as_one_of_proxies_does(
+    tmp_path: Path, nodes: int, partitions: int
+) -> None:
+    await ROWS["kernel partition"].run(tmp_path, seed=13, nodes=nodes, faults=partitions)
+
+
+async def test_packets_dropped_in_one_direction_cost_no_more_than_bytes_held_back(tmp_path: Path) -> None:
+    await ROWS["kernel one way"].run(tmp_path, seed=14)
+
+
 async def test_links_that_lose_delay_and_slice_what_they_carry_make_nobody_read_what_was_not_sent(
     tmp_path: Path,
 ) -> None:
@@ -89,6 +102,12 @@ async def test_members_join_leave_and_are_replaced_and_one_that_lost_its_data_is
     await ROWS["members"].run(tmp_path, seed=11)
 
 
+async def test_changes_of_members_are_finished_or_undone_while_the_leader_or_a_follower_is_cut_off(
+    tmp_path: Path,
+) -> None:
+    await ROWS["parted members"].run(tmp_path, seed=15)
+
+
 async def test_a_cluster_that_keeps_nothing_on_disk_is_found_out(tmp_path: Path) -> None:
     with pytest.raises(NotLinearizable, match="key"):
         await forget_everything(tmp_path)
@@ -97,6 +116,30 @@ async def test_a_cluster_that_keeps_nothing_on_disk_is_found_out(tmp_path: Path)
 async def forget_everything(directory: Path) -> None:
     async with on_trial(directory, seed=12, min_operations=0, storage="memory", sessions=False) as trial:
         await trial.kill(*trial.nodes)
+
+
+async def test_a_lease_of_a_clock_far_slower_than_the_nodes_were_told_is_found_out(tmp_path: Path) -> None:
+    with pytest.raises(NotLinearizable, match="key"):
+        await believe_a_slow_clock(tmp_path)
+
+
+async def believe_a_slow_clock(directory: Path) -> None:
+    """Cut off, the leader counts a tenth of the time in which the others elect another."""
+    settings = {"raft": {"heartbeat_interval_ticks": 1}}
+    async with on_trial(
+        directory, seed=16, min_operations=0, wired=True, leases=True, clock_rates=(0.1, 1, 1), settings=settings
+    ) as trial:
+        slow = trial.nodes[0]
+        async with trial.client(*trial.cluster.addresses, timeout_ms=OPERATOR_TIMEOUT_MS) as admin:
+            assert await admin.transfer_leadership(slow.node_id) == slow.node_id
+        await trial.leader(other_than=trial.nodes[1])
+        with trial.fault("a slow clock, alone"):
+            trial.cuts.connect(alone(slow.node_id, trial.cuts.nodes))
+            await trial.leader(other_than=slow)
+            await trial.serves(100)
+            async with trial.client(slow.address) as strayed:
+                await trial.workload.read_by_lease(strayed)
+            trial.cuts.heal()
 
 
 def test_porcupine_says_of_all_these_histories_what_we_say(kept: list[Path], tmp_path: Path) -> None:

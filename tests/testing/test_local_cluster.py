@@ -1,6 +1,7 @@
 """A cluster of processes: they start, die and come back as told, and none is left behind."""
 
 import asyncio
+import os
 from pathlib import Path
 
 import pytest
@@ -8,8 +9,11 @@ from raftsdk_msgpack import MsgpackCodec
 from raftsdk_tcp import TcpTransport
 
 from raftsdk import Client
+from raftsdk.testing.namespaces import obstacle
 from raftsdk.testing.processes import LocalCluster, NodeDied
 from raftsdk.testing.wiring import groups
+
+OBSTACLE = "" if os.environ.get("CI") else obstacle()
 
 
 async def test_a_node_is_killed_and_started_again_whatever_this_process_has_in_its_environment(
@@ -48,14 +52,28 @@ async def test_a_wired_cluster_looks_for_every_node_at_its_proxy_and_a_cut_parts
         await until_connected(cluster, {"n1": {"n2", "n3"}, "n2": {"n1", "n3"}, "n3": {"n1", "n2"}})
 
 
+@pytest.mark.skipif(bool(OBSTACLE), reason=OBSTACLE)
+async def test_a_cut_by_the_kernel_is_noticed_by_silence_and_healed_without_a_reset(tmp_path: Path) -> None:
+    settings = {"link": {"call_timeout_ms": 300, "connect_timeout_ms": 300}}
+    async with LocalCluster(tmp_path, namespaces=True, settings=settings) as cluster:
+        await until_connected(cluster, {"n1": {"n2", "n3"}, "n2": {"n1", "n3"}, "n3": {"n1", "n2"}})
+        cluster.cuts.connect(groups(["n1"], ["n2", "n3"]))
+        await until_connected(cluster, {"n1": set()})  # who asks it nothing may take it for connected much longer
+        cluster.cuts.heal()
+        await until_connected(cluster, {"n1": {"n2", "n3"}, "n2": {"n1", "n3"}, "n3": {"n1", "n2"}})
+    assert "nothing was heard for a whole call timeout" in cluster.node("n1").said()
+    assert "took no connection within 300 ms" in cluster.node("n1").said()
+
+
 async def until_connected(cluster: LocalCluster, expected: dict[str, set[str]]) -> None:
-    """Wait until every node is connected to these and no others."""
+    """Wait until each of these nodes is connected to those and no others."""
     found: dict[str, set[str]] = {}
     for _ in range(200):
-        for node in cluster.nodes:
-            async with Client([node.address], codecs=[MsgpackCodec()], transports=[TcpTransport()]) as client:
+        for node_id in expected:
+            address = cluster.node(node_id).address
+            async with Client([address], codecs=[MsgpackCodec()], transports=[TcpTransport()]) as client:
                 status = await client.status()
-            found[node.node_id] = {peer.node_id for peer in status.peers if peer.connected}
+            found[node_id] = {peer.node_id for peer in status.peers if peer.connected}
         if found == expected:
             return
         await asyncio.sleep(0.05)
@@ -65,6 +83,12 @@ async def until_connected(cluster: LocalCluster, expected: dict[str, set[str]]) 
 def test_a_cluster_whose_callers_proxies_cannot_tell_apart_is_not_wired(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="over tcp alone"):
         LocalCluster(tmp_path, transport=["tcp", "unix"], wired=True)
+
+
+def test_in_namespaces_nothing_else_parts_nodes_and_nothing_goes_around(tmp_path: Path) -> None:
+    for wired, transport in ((True, "tcp"), (False, "unix")):
+        with pytest.raises(ValueError, match="in namespaces nodes are without proxies, and not at unix sockets"):
+            LocalCluster(tmp_path, namespaces=True, wired=wired, transport=transport)
 
 
 def test_who_joins_knows_only_itself_and_whom_to_ask(tmp_path: Path) -> None:

@@ -10,13 +10,16 @@ from raftsdk.types import Member, NodeId, SnapshotMeta
 
 
 class Tick(Struct, frozen=True, gc=False):
-    """One unit of time has passed: `RaftConfig.tick_interval_ms`. There is no other clock.
+    """Time has passed, in units of `RaftConfig.tick_interval_ms`. There is no other clock.
 
-    `lapsed` is how many units really passed, when the process was stopped meanwhile: elections take no notice of more
-    than one, since what peers said in that time was not heard either; a lease runs out by all of them.
+    `passed` units were lived through, up to `Raft.ticks_until_due` of them: as many as nothing comes of before the last
+    one, so that whoever keeps the time may sleep. `lapsed` is how many there really were, when the process was stopped
+    meanwhile: elections take no notice of those, since what peers said in that time was not heard either; a lease runs
+    out by all of them.
     """
 
     lapsed: int = 1
+    passed: int = 1
 
 
 class Propose(Struct, frozen=True, gc=False):

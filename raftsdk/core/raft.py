@@ -183,6 +183,18 @@ class Raft:
         """Whether the write under way takes longer than a leader may wait for its disk."""
         return self._write_in_flight > 0 and self.ticks - self._write_began_at > self.config.disk_timeout_ticks
 
+    @property
+    def ticks_until_due(self) -> int:
+        """After how many ticks, one at least, time alone makes this node do something."""
+        if self.role is not Role.LEADER:
+            due = self._election_timeout - self.election_elapsed
+        elif self._write_in_flight or self.transfer is not None:
+            due = 1
+        else:
+            until_heartbeat = self.config.heartbeat_interval_ticks - self._heartbeat_elapsed
+            due = min(until_heartbeat, self.config.election_timeout_ticks - self.election_elapsed)
+        return max(due, 1)
+
     def has_committed_in_term(self) -> bool:
         """Whether this leader knows what is committed: it does once an entry of its own term is (paper §5.4.2)."""
         return self.log.term_at(self.log.commit_index) == self.term
@@ -195,9 +207,10 @@ class Raft:
 
     def _tick(self, event: Tick) -> None:
         self.now += event.lapsed
-        self.ticks += 1
-        self.election_elapsed += 1
+        self.ticks += event.passed
+        self.election_elapsed += event.passed
         if self.role is Role.LEADER:
+            self._heartbeat_elapsed += event.passed
             self._tick_leader()
         elif self.election_elapsed >= self._election_timeout:
             election.campaign(self)
@@ -215,7 +228,6 @@ class Raft:
             if self.config.check_quorum and not self._hears_quorum():
                 self.become_follower(self.term, leader_id=None)
                 return
-        self._heartbeat_elapsed += 1
         if self._heartbeat_elapsed >= self.config.heartbeat_interval_ticks:
             self._heartbeat_elapsed = 0
             replication.send_heartbeats(self)

@@ -17,6 +17,11 @@ from raftsdk.types import Entry, LogIndex, SnapshotMeta
 SLICE_S: Final = 0.005
 """After so long in one go, everything else in the event loop gets a turn: a long replay must not delay heartbeats."""
 
+SLICE_ENTRIES: Final = 128
+"""After so many, too. Whoever proposed them proposes the next, which are on their way to the others while the rest is
+applied; all in one go, a leader and its followers would wait for each other in turn.
+"""
+
 PIECE_BYTES: Final = 256 * 1024
 """How much of a snapshot is read at once."""
 
@@ -66,16 +71,16 @@ class Applier:
 
     async def _apply(self, committed: Committed, until: float) -> float:
         """Apply these, and return until when the slice lasts that was begun."""
-        entries, first_index = committed.entries, committed.first_index
+        entries, first_index, done = committed.entries, committed.first_index, 0
         while True:
-            outcomes = self._state.apply(entries, first_index, clock=monotonic, until=until)
-            self._on_applied(first_index, entries[: len(outcomes)], outcomes)
-            first_index += len(outcomes)
-            entries = entries[len(outcomes) :]
-            if monotonic() > until:
+            part = entries[done : done + SLICE_ENTRIES]
+            outcomes = self._state.apply(part, first_index + done, clock=monotonic, until=until)
+            self._on_applied(first_index + done, part[: len(outcomes)], outcomes)
+            done += len(outcomes)
+            if done < len(entries) or monotonic() > until:
                 await asyncio.sleep(0)
                 until = monotonic() + SLICE_S
-            if not entries or self.restoring:
+            if done == len(entries) or self.restoring:
                 return until
 
     async def _restore(self, meta: SnapshotMeta) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from time import monotonic
@@ -61,6 +62,7 @@ class Loop:
         self.log_clock = LogClock(monotonic)
         self._inbox: deque[Event] = deque()
         self._call_soon = asyncio.get_running_loop().call_soon
+        self._call_later = asyncio.get_running_loop().call_later
         self._turn_is_due = False
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()  # by what a turn raised
         self._replies: dict[int, Reply] = {}
@@ -71,7 +73,10 @@ class Loop:
         self._last_alarms: dict[str, float] = {}  # by name: when it was last logged
         self._writes: asyncio.Queue[Write] = asyncio.Queue(maxsize=1)
         self._shown = (raft.role, raft.term, raft.leader_id)
-        self._ticked_at = monotonic()
+        self._tick_s = config.tick_interval_ms / 1000
+        self._ticked_at = monotonic()  # up to when the core knows of the time
+        self._alarm: asyncio.TimerHandle | None = None
+        self._alarm_at = math.inf  # when it is due, or was
         self._is_member = raft.membership.member(raft.id) is not None
         self.changed = asyncio.Event()  #: Set, and replaced, whenever role, term, leader or members change.
         self.has_written = asyncio.Event()  #: Set with the first write: a new node's identity is on its disk.
@@ -133,16 +138,19 @@ class Loop:
 
     def jobs(self) -> Sequence[Job]:
         """What is to run, side by side, until it is cancelled."""
-        return (self._run, self._persist, self._tick, self._applier.run, self._received.run)
+        return (self._run, self._persist, self._applier.run, self._received.run)
 
     async def _run(self) -> None:
         """Wait for a turn to fail, which ends the node. No task takes the turns: to wake one each time would cost a
         twentieth of a lone write.
         """
+        self._wake()
         try:
             await self._failed
         finally:
             self._failed.cancel()
+            if self._alarm is not None:
+                self._alarm.cancel()
             await self._peers.aclose()
             await self.snapshots.aclose()
             for reply in self._replies.values():
@@ -158,28 +166,6 @@ class Loop:
                 self.snapshots.stored(write.snapshot)
             self.has_written.set()
             self.post(Persisted(write.number))
-
-    async def _tick(self) -> None:
-        """Pass time to the core, and notice when something keeps the event loop from running.
-
-        After standing still it is one tick that says how much time it stands for: what peers sent meanwhile was not
-        read either, and counting that time as their silence would cost an election each time.
-        """
-        interval = self._config.tick_interval_ms / 1000
-        alarm_s = interval * self._config.heartbeat_interval_ticks
-        due = monotonic() + interval
-        while True:
-            await asyncio.sleep(due - monotonic())
-            now = monotonic()
-            late = max(now - due, 0.0)
-            if late > alarm_s:
-                self._tell_stall(now, late)
-            lapsed = 1 + int(late / interval)
-            due += lapsed * interval
-            self.proposals.expire(now)
-            self.reads.expire(self.not_leader())
-            self._ticked_at = now
-            self.post(Tick(lapsed))
 
     def _tell_stall(self, now: float, late_s: float) -> None:
         global _stall_told_at  # of this process: its groups share the event loop
@@ -204,12 +190,11 @@ class Loop:
 
     def _turn(self) -> None:
         step, inbox = self._raft.step, self._inbox
+        self._pass_time()
         while inbox:
             event = inbox.popleft()
             if type(event) is Persisted:
                 self._release(event.number)
-            elif type(event) is Tick:
-                self.reads.ticked(self._ticked_at)
             step(event)
         if self.proposals.waiting:
             step(self.proposals.offer(self._deadline()))
@@ -217,6 +202,46 @@ class Loop:
             for read_index in self.reads.offer():
                 step(read_index)
         self._carry_out(self._raft.ready())
+        self._set_alarm()
+
+    def _pass_time(self) -> None:
+        """Tell the core how many ticks have passed since it last heard, before anything else that has happened.
+
+        After standing still, nothing comes due at once: what peers sent meanwhile was not read either, and counting
+        that time as their silence would cost an election each time.
+        """
+        now = monotonic()
+        lapsed = int((now - self._ticked_at) / self._tick_s)
+        if not lapsed:
+            return
+        self._ticked_at += lapsed * self._tick_s
+        passed = min(lapsed, self._raft.ticks_until_due)
+        late_s = now - self._alarm_at
+        if late_s > self._config.heartbeat_interval_ticks * self._tick_s:
+            self._tell_stall(now, late_s)
+            passed = max(passed - 1, 1)
+        self.proposals.expire(now)
+        self.reads.expire(self.not_leader())
+        self.reads.ticked(self._ticked_at)
+        self._raft.step(Tick(lapsed, passed))
+
+    def _set_alarm(self) -> None:
+        """Have a turn taken when time alone makes something due. To wake up at each tick would be most of what an idle
+        node costs.
+        """
+        somebody_waits = self.proposals.pending or self.reads.pending
+        due_at = self._ticked_at + self._tick_s * (1 if somebody_waits else self._raft.ticks_until_due)
+        if self._alarm is not None:
+            if self._alarm_at <= due_at:
+                return  # it rings too early, if at all, and is set anew then
+            self._alarm.cancel()
+        self._alarm_at = due_at
+        # A millisecond is what event loops round by: rather late than in vain.
+        self._alarm = self._call_later(due_at - monotonic() + 0.001, self._ring)
+
+    def _ring(self) -> None:
+        self._alarm = None
+        self._wake()
 
     def _deadline(self) -> float:
         return monotonic() + self._config.proposal_timeout_ms / 1000

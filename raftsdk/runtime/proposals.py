@@ -65,6 +65,11 @@ class Proposals:
         self._applied_index: LogIndex = 0
 
     @property
+    def pending(self) -> bool:
+        """Whether anybody waits for anything."""
+        return self._pending_count > 0
+
+    @property
     def waiting(self) -> bool:
         """Whether there is anything for `offer`."""
         return bool(self._commands)

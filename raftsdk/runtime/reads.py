@@ -64,6 +64,11 @@ class Reads:
     # -- somebody wants to read
 
     @property
+    def pending(self) -> bool:
+        """Whether anybody waits for anything."""
+        return self._pending_count > 0
+
+    @property
     def new(self) -> bool:
         """Whether there is anything for `offer`."""
         return bool(self._new[False] or self._new[True])

@@ -16,7 +16,7 @@ class MemoryStorage:
     def __init__(self) -> None:
         self._identity: Identity | None = None
         self._contents = Contents()
-        self._finished: dict[SnapshotMeta, bytes] = {}
+        self._finished: dict[SnapshotMeta, bytearray] = {}
         self._received: MemorySink | None = None
 
     async def load(self, identity: Identity) -> Recovered:
@@ -66,7 +66,7 @@ class MemorySink:
 
     def __init__(
         self,
-        finished: dict[SnapshotMeta, bytes],
+        finished: dict[SnapshotMeta, bytearray],
         index: LogIndex,
         term: Term,
         membership: Membership,
@@ -78,19 +78,21 @@ class MemorySink:
         self._finished = finished
         self._index, self._term, self._membership = index, term, membership
         self._data = bytearray()
+        self._digest = sha256()  # as it grows: over a gigabyte at once, the event loop would stand still for seconds
 
     async def write(self, data: bytes) -> None:
         """Append `data`."""
         self._check_open()
         self._data += data
+        self._digest.update(data)
         self.offset += len(data)
 
     async def finish(self) -> SnapshotMeta:
         """Say what it is; `open_snapshot` finds it from here on. Raises `SnapshotDamaged` as the port says."""
         self._check_open()
-        data = bytes(self._data)
+        data, digest = self._data, self._digest.digest()
         self._end()
-        meta = SnapshotMeta(self._index, self._term, self._membership, len(data), sha256(data).digest())
+        meta = SnapshotMeta(self._index, self._term, self._membership, len(data), digest)
         if self.expected not in (None, meta):
             raise SnapshotDamaged(f"the snapshot up to index {self._index} is not the one that was sent")
         self._finished[meta] = data
@@ -112,7 +114,7 @@ class MemorySink:
 class MemorySource:
     """A snapshot of a `MemoryStorage`, open for reading; see `ports.SnapshotSource`."""
 
-    def __init__(self, meta: SnapshotMeta, data: bytes) -> None:
+    def __init__(self, meta: SnapshotMeta, data: bytearray) -> None:
         self._meta = meta
         self._data = data
 
@@ -123,7 +125,7 @@ class MemorySource:
 
     async def read(self, offset: int, max_bytes: int) -> bytes:
         """The bytes from `offset` on."""
-        return self._data[offset : offset + max_bytes]
+        return bytes(memoryview(self._data)[offset : offset + max_bytes])
 
     async def aclose(self) -> None:
         """Nothing to release."""

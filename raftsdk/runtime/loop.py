@@ -229,8 +229,13 @@ class Loop:
         """Have a turn taken when time alone makes something due. To wake up at each tick would be most of what an idle
         node costs.
         """
-        somebody_waits = self.proposals.pending or self.reads.pending
-        due_at = self._ticked_at + self._tick_s * (1 if somebody_waits else self._raft.ticks_until_due)
+        next_tick_at = self._ticked_at + self._tick_s
+        if self._alarm is not None and self._alarm_at <= next_tick_at:
+            return  # as always under load: everything that waits has a time limit, which ticks are for
+        if self.proposals.pending or self.reads.pending:
+            due_at = next_tick_at
+        else:
+            due_at = self._ticked_at + self._tick_s * self._raft.ticks_until_due
         if self._alarm is not None:
             if self._alarm_at <= due_at:
                 return  # it rings too early, if at all, and is set anew then

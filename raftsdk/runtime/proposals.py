@@ -1,6 +1,6 @@
 """Who waits for which entry. A proposal ends exactly once: with a result, or with an error that says what it means."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from msgspec import Struct
@@ -35,11 +35,10 @@ class _Batch(Struct, eq=False):
     first_index: LogIndex = 0
     term: Term = 0
 
-    def part(self, first: LogIndex, last: LogIndex) -> Sequence[tuple[LogIndex, Settle]]:
+    def part(self, first: LogIndex, last: LogIndex) -> Iterator[tuple[LogIndex, Settle]]:
         """The proposals whose index lies between `first` and `last`, with their index."""
         start = max(first, self.first_index)
-        settlers = self.settlers[start - self.first_index : max(last + 1 - self.first_index, 0)]
-        return list(zip(range(start, start + len(settlers)), settlers, strict=True))
+        return enumerate(self.settlers[start - self.first_index : max(last + 1 - self.first_index, 0)], start)
 
     @property
     def last_index(self) -> LogIndex:
@@ -148,8 +147,9 @@ class Proposals:
         self._applied_index = last_index = first_index + len(entries) - 1
         for batch in self._accepted:
             for index, settle in batch.part(first_index, last_index):
-                if entries[index - first_index].term == batch.term:
-                    settle(index, results[index - first_index])
+                place = index - first_index
+                if entries[place].term == batch.term:
+                    settle(index, results[place])
                 else:
                     settle(0, ProposalDropped(f"entry {index} of term {batch.term} {_OVERWRITTEN}"))
         overtaken = [batch for batch in self._accepted if batch.term < entries[-1].term]

@@ -57,9 +57,10 @@ soak: setup ## real processes under every fault, on five nodes, for an hour (MIN
 	@$(BIN)/python tests/faults/soak.py --minutes $(or $(MINUTES),60) --nodes $(or $(NODES),5) \
 		--scale $(or $(SCALE),1) --seed $(or $(SEED),1) $(if $(ROWS),--rows "$(ROWS)")
 
-bench: setup ## side by side with PySyncObj: committed writes a second, in memory and durable
+bench: setup ## side by side with other Rafts, in one run (SUITES="writes reads" ROUNDS=3 SECONDS=2 JSON=run.json CHARTS=docs/charts)
 	@$(UV) sync --quiet --inexact --all-packages --all-extras --group bench
-	@$(BIN)/python -m bench
+	@$(BIN)/python -m bench $(SUITES) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SECONDS),--seconds $(SECONDS)) \
+		$(if $(JSON),--json $(JSON)) $(if $(CHARTS),--chart $(CHARTS)) $(if $(DOCUMENT),--document $(DOCUMENT))
 
 bench-codecs: setup ## the five codecs beside the bare libraries, pickle and a plain join
 	@$(BIN)/python -m bench.codecs

@@ -1,132 +1,117 @@
-"""Three processes of one contestant on loopback: started, led, loaded, stopped."""
+"""The processes of one contestant on loopback: started, led, loaded, killed, stopped."""
 
 import asyncio
 import socket
-import sys
-from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import msgspec
 
-from bench.load import WARM_UP_S, Answer, Order, Sample, Spec, Status
-from bench.systems import MODULES, System
+from bench.etcd import EtcdServer, etcd_command
+from bench.load import Spec
+from bench.processes import BenchError, Program, Server, spawn
+from bench.systems import System
 
-NODES = 3
-ANSWER_S = 15.0  # beyond the time of the load itself
+APPLIED_S = 15.0
 ELECTION_S = 20.0
-STOP_S = 5.0
 POLL_S = 0.05
-STDERR_TAIL_CHARS = 2_000
-
-
-class BenchError(Exception):
-    """A contestant did not do what was asked; the text says which and what it said last."""
-
-
-class Node:
-    """One process and the orders to it."""
-
-    def __init__(self, name: str, process: Process, stderr: Path) -> None:
-        self.pid = process.pid
-        self._name = name
-        self._process = process
-        self._stderr = stderr
-
-    async def status(self) -> Status:
-        """How it is."""
-        status = (await self._ask(Order())).status
-        assert status is not None
-        return status
-
-    async def load(self, writers: int, seconds: float) -> Sample:
-        """Have it write. Raises `BenchError` when a write fails."""
-        answer = await self._ask(Order(writers, seconds))
-        if answer.sample is None:
-            raise BenchError(f"{self._name}: {answer.failed.error if answer.failed else 'no sample'}")
-        return answer.sample
-
-    async def _ask(self, order: Order) -> Answer:
-        stdin, stdout = self._process.stdin, self._process.stdout
-        assert stdin is not None
-        assert stdout is not None
-        line = b""
-        with suppress(TimeoutError, ConnectionError):
-            async with asyncio.timeout(ANSWER_S + order.seconds + WARM_UP_S):
-                stdin.write(msgspec.json.encode(order) + b"\n")
-                await stdin.drain()
-                line = await stdout.readline()
-        if not line:
-            said = self._stderr.read_text(errors="replace")[-STDERR_TAIL_CHARS:]
-            raise BenchError(f"{self._name} does not answer; its last words:\n{said}")
-        return msgspec.json.decode(line, type=Answer)
-
-    async def stop(self) -> None:
-        """End the process: first by ending its input."""
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        try:
-            async with asyncio.timeout(STOP_S):
-                await self._process.wait()
-        except TimeoutError:
-            self._process.kill()
-            await self._process.wait()
 
 
 class Cluster:
-    """Nodes that have been started."""
+    """A node for each place, and a client if the writers are not in the leader's process."""
 
-    def __init__(self, system: System, nodes: list[Node]) -> None:
-        self._system = system
-        self.nodes = nodes
+    def __init__(self, system: System, directory: Path) -> None:
+        self.system = system
+        self.nodes: list[Server] = []
+        self.client: Program | None = None
+        self._directory = directory
+        ports = _free_ports(2 * system.nodes)
+        self._ports = ports[: system.nodes]
+        self._client_ports = self._ports if system.program else ports[system.nodes :]
 
-    async def leader(self) -> Node:
+    async def start(self) -> None:
+        """Start every process."""
+        for place in range(self.system.nodes):
+            self._home(place).mkdir(parents=True)
+            self.nodes.append(await self._start(place))
+        if self.system.client:
+            home = self._directory / "client"
+            home.mkdir()
+            spec = self._spec(0, self._client_ports, home)
+            name = f"the client of {self.system.name}"
+            self.client = await _program(name, self.system.client, spec, home.with_suffix(".stderr"))
+
+    async def restart(self, place: int) -> None:
+        """Start a node again that has ended, with the data it left behind."""
+        self.nodes[place] = await self._start(place)
+
+    async def stop(self) -> None:
+        """End every process."""
+        if self.client is not None:
+            await self.client.stop()
+        await asyncio.gather(*(node.stop() for node in self.nodes))
+
+    async def leader(self) -> Server:
         """Whoever leads, once somebody does."""
         with suppress(TimeoutError):
             async with asyncio.timeout(ELECTION_S):
                 while True:
                     for node in self.nodes:
-                        if (await node.status()).leading:
+                        if node.running and (await node.status()).leading:
                             return node
                     await asyncio.sleep(POLL_S)
-        raise BenchError(f"{self._system.name}: no leader within {ELECTION_S:.0f} s")
+        raise BenchError(f"{self.system.name}: no leader within {ELECTION_S:.0f} s")
+
+    async def writer(self) -> Program:
+        """Whoever takes orders to work: the client, or else the leader, once there is one."""
+        leader = await self.leader()
+        writer = self.client or leader
+        assert isinstance(writer, Program)
+        return writer
 
     async def check_all_applied(self) -> None:
         """Return when all nodes have applied equally many commands; raises `BenchError` when they never do."""
         applied: set[int] = set()
         with suppress(TimeoutError):
-            async with asyncio.timeout(ANSWER_S):
+            async with asyncio.timeout(APPLIED_S):
                 while True:
                     applied = {(await node.status()).applied for node in self.nodes}
                     if len(applied) == 1:
                         return
                     await asyncio.sleep(POLL_S)
-        raise BenchError(f"{self._system.name}: the nodes stay at {sorted(applied)} commands applied")
+        raise BenchError(f"{self.system.name}: the nodes stay at {sorted(applied)} commands applied")
+
+    async def _start(self, place: int) -> Server:
+        name, stderr = f"n{place + 1} of {self.system.name}", self._home(place).with_suffix(".stderr")
+        spec = self._spec(place, self._ports, self._home(place))
+        if self.system.program:
+            return await _program(name, self.system.program, spec, stderr)
+        process = await spawn(etcd_command(spec, self._client_ports), stderr, takes_orders=False)
+        return EtcdServer(name, process, stderr, self._client_ports[place])
+
+    def _home(self, place: int) -> Path:
+        return self._directory / f"n{place + 1}"
+
+    def _spec(self, place: int, ports: list[int], directory: Path) -> Spec:
+        system = self.system
+        return Spec(place, ports, system.variant, str(directory), system.codec, system.transport)
 
 
 @asynccontextmanager
-async def running(system: System, directory: Path, codec: str) -> AsyncIterator[Cluster]:
-    """Three nodes of `system`, with their data under `directory`; stopped at the end, whatever happens."""
-    ports = _free_ports(NODES)
-    async with AsyncExitStack() as stack:
-        nodes = []
-        for place in range(NODES):
-            home = directory / f"n{place + 1}"
-            home.mkdir(parents=True)
-            spec = Spec(place, ports, system.variant, str(home), codec)
-            nodes.append(await _start(system, spec, home.with_suffix(".stderr")))
-            stack.push_async_callback(nodes[-1].stop)
-        yield Cluster(system, nodes)
+async def running(system: System, directory: Path) -> AsyncIterator[Cluster]:
+    """The nodes of `system`, with their data under `directory`; stopped at the end, whatever happens."""
+    cluster = Cluster(system, directory)
+    try:
+        await cluster.start()
+        yield cluster
+    finally:
+        await cluster.stop()
 
 
-async def _start(system: System, spec: Spec, stderr: Path) -> Node:
-    with stderr.open("wb") as sink:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", MODULES[system.peer], msgspec.json.encode(spec).decode(),
-            stdin=PIPE, stdout=PIPE, stderr=sink,
-        )  # fmt: skip
-    return Node(f"n{spec.node + 1} of {system.name}", process, stderr)
+async def _program(name: str, command: tuple[str, ...], spec: Spec, stderr: Path) -> Program:
+    process = await spawn([*command, msgspec.json.encode(spec).decode()], stderr, takes_orders=True)
+    return Program(name, process, stderr)
 
 
 def _free_ports(count: int) -> list[int]:

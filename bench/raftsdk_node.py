@@ -1,27 +1,16 @@
-"""One raftsdk node, put together from its parts; its writers are tasks in the same event loop."""
+"""One raftsdk node, with the defaults of its settings; its writers are tasks in the same event loop."""
 
-import asyncio
 import sys
+from functools import partial
 from pathlib import Path
-from time import perf_counter
 
 import msgspec
-from raftsdk_json import JsonCodec
-from raftsdk_msgpack import MsgpackCodec
-from raftsdk_tcp import TcpTransport
 
-from bench.load import Answer, Failed, Order, Recorder, Sample, Spec, Status, values
-from raftsdk.config import RaftConfig
-from raftsdk.errors import RaftError
-from raftsdk.ports import Codec, Storage
-from raftsdk.runtime.event_loop import run
+from bench.load import Spec, Status
+from bench.writers import carry_out_orders
+from raftsdk import Consistency, NodeBuilder, run
 from raftsdk.runtime.node import RaftNode
-from raftsdk.storage.memory import MemoryStorage
-from raftsdk.storage.sqlite import SqliteStorage
-from raftsdk.types import Identity, LogIndex, Member, Membership
-from raftsdk.wire.rpc import RpcNetwork
-
-CODECS: dict[str, type[Codec]] = {"msgpack": MsgpackCodec, "json": JsonCodec}
+from raftsdk.types import LogIndex
 
 
 class Register:
@@ -42,68 +31,34 @@ class Register:
         return self.value
 
 
+def addresses(spec: Spec) -> dict[str, str]:
+    """Where each node is."""
+    return {f"n{place}": _address(spec, place, port) for place, port in enumerate(spec.ports, 1)}
+
+
+def _address(spec: Spec, place: int, port: int) -> str:
+    if spec.transport == "unix":
+        return f"unix://{Path(spec.directory).parent}/n{place}.sock"
+    return f"{spec.transport}://127.0.0.1:{port}"
+
+
 def make_node(spec: Spec, register: Register) -> RaftNode:
-    """The node, as `NodeBuilder` would assemble it."""
-    members = [Member(f"n{place}", (f"tcp://127.0.0.1:{port}",)) for place, port in enumerate(spec.ports, 1)]
-    own = members[spec.node]
-    identity = Identity("bench", own.id)
-    network = RpcNetwork(
-        identity=identity,
-        addresses={member.id: member.addresses for member in members},
-        listen=own.addresses,
-        codecs=[CODECS[spec.codec]()],
-        transports=[TcpTransport()],
-    )
-    storage: Storage = MemoryStorage() if spec.variant == "memory" else SqliteStorage(Path(spec.directory))
-    return RaftNode(
-        identity=identity,
-        membership=Membership(tuple(members)),
-        network=network,
-        storage=storage,
-        state_machine=register,
-        config=RaftConfig(),
-    )
-
-
-async def _write(node: RaftNode, value: bytes, recorder: Recorder) -> None:
-    """One closed-loop writer."""
-    started = perf_counter()
-    while True:
-        await node.propose(value)
-        ended = perf_counter()
-        if not recorder.note(started, ended):
-            return
-        started = ended
-
-
-async def _load(node: RaftNode, order: Order) -> Sample | Failed:
-    recorder = Recorder(order.seconds)
-    writers = [asyncio.create_task(_write(node, value, recorder)) for value in values(order.writers)]
-    try:
-        await asyncio.gather(*writers)
-    except RaftError as error:
-        for writer in writers:
-            writer.cancel()
-        return Failed(f"{type(error).__name__}: {error}")
-    return recorder.sample()
-
-
-async def _answer(node: RaftNode, register: Register, order: Order) -> Answer:
-    if not order.writers:
-        return Answer(status=Status(node.is_leader, register.applied))
-    outcome = await _load(node, order)
-    return Answer(sample=outcome) if isinstance(outcome, Sample) else Answer(failed=outcome)
+    """The node."""
+    builder = NodeBuilder(f"n{spec.node + 1}").cluster("bench").members(addresses(spec)).codec(spec.codec)
+    path = spec.directory if spec.variant == "sqlite" else ""
+    return builder.storage(spec.variant, path=path).state_machine(register).build()
 
 
 async def main(spec: Spec) -> None:
-    """Carry out orders from standard input until it ends."""
+    """Carry out orders until there are no more."""
     register = Register()
-    orders = asyncio.StreamReader()
-    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(orders), sys.stdin)
     async with make_node(spec, register) as node:
-        while line := await orders.readline():
-            answer = await _answer(node, register, msgspec.json.decode(line, type=Order))
-            print(msgspec.json.encode(answer).decode(), flush=True)
+
+        def status() -> Status:
+            return Status(node.is_leader, register.applied, node.status().term)
+
+        read = partial(node.query, consistency=Consistency.LINEARIZABLE)
+        await carry_out_orders(node.propose, read, status)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,7 @@
 """The style of the house, as far as a machine can see it."""
 
 import ast
-import json
 import subprocess
-import sys
 from pathlib import Path
 
 import raftsdk
@@ -116,17 +114,6 @@ def test_no_lock_file_records_where_a_registry_was() -> None:
     tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
     locks = {"uv.lock", "Cargo.lock", "poetry.lock", "yarn.lock", "pnpm-lock.yaml"}
     assert [name for name in tracked if Path(name).name in locks] == []
-
-
-def test_the_benchmark_runs_and_prints_one_object() -> None:
-    quickly = ("--json", "--seconds", "0.1", "--rounds", "1", "--writers", "1,8", "--peers", "raftsdk")
-    done = subprocess.run(
-        [sys.executable, "-m", "bench", *quickly], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    measured = {(row["system"], row["writers"]): row["writes_per_s"] for row in json.loads(done.stdout)["rows"]}
-    assert measured.keys() == {(name, n) for name in ("raftsdk, memory", "raftsdk, SQLite") for n in (1, 8)}
-    assert all(writes_per_s > 0 for writes_per_s in measured.values())
 
 
 def test_every_member_of_the_workspace_is_installed_by_its_name() -> None:

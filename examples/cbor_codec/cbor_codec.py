@@ -1,5 +1,4 @@
 """A codec from nothing: CBOR (RFC 8949), a map a message, from the names of its fields to their values."""
-# ruff: noqa: D101, D102, D103 - docs/conformance.md explains every part of it
 
 from typing import Any, ClassVar
 

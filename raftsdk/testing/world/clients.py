@@ -125,7 +125,7 @@ class Client(Endpoint):
         if target is None or target not in world.nodes or self._chance.random() < 0.1:
             target = self._chance.choice(list(world.nodes))
         timeout_us = world.scenario.config.proposal_timeout_ms * 1000
-        call_id = self.call(target, request, world.now + timeout_us, ended)  # type: ignore[arg-type]
+        call_id = self.call(target, request, world.now + timeout_us, ended)  # type: ignore[arg-type]  # of a union
         world.after(timeout_us, self.give_up, call_id)
 
     # -- how it ended

@@ -192,7 +192,7 @@ class Endpoint:
         if not is_answer:
             self.serve(source, call_id, message)  # type: ignore[arg-type]  # what is no answer is a request
         elif call_id in self._calls:
-            self._calls.pop(call_id)[1](message)  # type: ignore[arg-type]
+            self._calls.pop(call_id)[1](message)  # type: ignore[arg-type]  # what answers is a response
 
     def serve(self, source: str, call_id: int, request: Request) -> None:
         """Somebody asks."""

@@ -121,6 +121,7 @@ class AppendEntriesRequest(Struct, frozen=True, gc=False, kw_only=True):
     prev_log_term: Term
     leader_commit: LogIndex  #: Never beyond what this request proves the follower has.
     entries: Annotated[list[Entry], Meta(max_length=MAX_ENTRIES)]
+    quiesce: bool = False  #: A heartbeat: nothing is going on, the next one may be as late as is configured.
 
 
 class AppendEntriesResponse(Struct, frozen=True, gc=False, kw_only=True):
@@ -135,6 +136,7 @@ class AppendEntriesResponse(Struct, frozen=True, gc=False, kw_only=True):
     success: bool
     conflict_index: LogIndex = 0
     conflict_term: Term = 0
+    quiesced: bool = False  #: The follower agrees to `quiesce`, and waits that long.
 
 
 class RequestVoteRequest(Struct, frozen=True, gc=False, kw_only=True):

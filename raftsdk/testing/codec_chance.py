@@ -91,6 +91,7 @@ def _random_append_entries(chance: Random) -> Message:
         prev_log_term=prev_log_term,
         leader_commit=_random_number(chance),
         entries=[Entry(term, _random_number(chance), _random_bytes(chance)) for term in terms[1:]],
+        quiesce=chance.random() < 0.5,
     )
 
 
@@ -175,6 +176,7 @@ _RANDOM_MESSAGES: Final[tuple[Callable[[Random], Message], ...]] = (
         success=chance.random() < 0.5,
         conflict_index=_random_number(chance),
         conflict_term=_random_number(chance),
+        quiesced=chance.random() < 0.5,
     ),
     _random_vote,
     lambda chance: RequestVoteResponse(term=_random_number(chance), vote_granted=chance.random() < 0.5),

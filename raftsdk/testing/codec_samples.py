@@ -100,7 +100,9 @@ def _messages_about(number: int) -> list[Message]:
 
 
 def _messages_of_a_complete_raft(number: int) -> list[Message]:
-    """The same of what was added to the first messages: membership, reads, sessions, transfer, snapshots on demand."""
+    """The same of what was added to the first messages: membership, reads, sessions, transfer, snapshots on demand, and
+    groups that quiesce.
+    """
     least = max(number, 1)
     member = Member("n2", ("tcp://127.0.0.1:7002",), Suffrage.LEARNER, number)
     change = msgspec.structs.replace
@@ -124,6 +126,16 @@ def _messages_of_a_complete_raft(number: int) -> list[Message]:
         TransferLeadershipResponse(leader_id="n1", term=number),
         OpenSessionResponse(session_id=least),
         TakeSnapshotResponse(last_included_index=least, total_bytes=number),
+        AppendEntriesRequest(
+            term=least,
+            leader_id="n1",
+            prev_log_index=number,
+            prev_log_term=number,
+            leader_commit=number,
+            entries=[],
+            quiesce=True,
+        ),
+        AppendEntriesResponse(term=number, success=True, quiesced=True),
     ]
 
 

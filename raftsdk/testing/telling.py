@@ -35,7 +35,8 @@ def request_text(request: PeerRequest) -> str:
             return f"ReadIndex term={request.term}"
     entries = entries_text(request.prev_log_index + 1, request.entries)
     prev = f"{request.prev_log_index}@{request.prev_log_term}"
-    return f"AppendEntries term={request.term} prev={prev} [{entries}] commit={request.leader_commit}"
+    quiesce = " quiesce" if request.quiesce else ""
+    return f"AppendEntries term={request.term} prev={prev} [{entries}] commit={request.leader_commit}{quiesce}"
 
 
 def _vote_text(request: RequestVoteRequest) -> str:
@@ -62,7 +63,8 @@ def response_text(request: PeerRequest, response: PeerResponse) -> str:
     if isinstance(response, ReadIndexResponse):
         return f"read at {response.read_index} term={response.term}" if response.read_index else "does not lead"
     if response.success and isinstance(request, AppendEntriesRequest):
-        return f"ok up to {request.prev_log_index + len(request.entries)} term={response.term}"
+        quiesced = " quiesced" if response.quiesced else ""
+        return f"ok up to {request.prev_log_index + len(request.entries)} term={response.term}{quiesced}"
     return f"refused term={response.term} hint={response.conflict_index}@{response.conflict_term}"
 
 

@@ -172,6 +172,10 @@ WITH_LATER_FIELDS: Final[dict[str, Message]] = {
         first_log_index=31,
         snapshot_index=30,
     ),
+    "asking to quiesce": AppendEntriesRequest(
+        term=7, leader_id="n1", prev_log_index=44, prev_log_term=7, leader_commit=44, entries=[], quiesce=True
+    ),
+    "agreeing to quiesce": AppendEntriesResponse(term=7, success=True, quiesced=True),
 }
 """Messages that use fields which were added to their kinds: the ordinary ones are older, and never change."""
 

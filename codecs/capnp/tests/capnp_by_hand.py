@@ -175,5 +175,5 @@ def columns(entries: Sequence[Entry]) -> Target:
 
 def batch(entries: Target, *, term: int = 9, leader: Target | None = None, after: bytes = b"") -> bytes:
     """An AppendEntriesRequest by n1 that begins a log, with these `entries`; and `after` it words nobody points to."""
-    target = struct_of(struct.pack("<4Q", term, 0, 0, 0), text("n1") if leader is None else leader, entries)
+    target = struct_of(struct.pack("<5Q", term, 0, 0, 0, 0), text("n1") if leader is None else leader, entries)
     return message(laid_out(target) + after)

@@ -23,6 +23,7 @@ from raftsdk.messages import (
     MESSAGE_KINDS,
     MESSAGE_TYPES,
     AppendEntriesRequest,
+    AppendEntriesResponse,
     ErrorResponse,
     Message,
     MessageKind,
@@ -173,14 +174,27 @@ GOLDEN: list[tuple[Message, str]] = [
             leader_commit=3,
             entries=[Entry(6, 1, b""), Entry(7, 1, b"x")],
         ),
-        "0000000011000000 0000000004000200"
-        " 0700000000000000 0400000000000000 0600000000000000 0300000000000000"
+        "0000000012000000 0000000005000200"
+        " 0700000000000000 0400000000000000 0600000000000000 0300000000000000 0000000000000000"
         " 050000001a000000 0400000000000300"  # the leader's id, the columns
         " 6e31000000000000"
         " 0900000015000000 0d0000000d000000 0d00000016000000"  # terms, kinds, data
         " 0600000000000000 0700000000000000"
         " 0100000000000000"  # one kind for both
         " 0500000002000000 010000000a000000 7800000000000000",
+    ),
+    (
+        AppendEntriesRequest(
+            term=7, leader_id="n1", prev_log_index=4, prev_log_term=6, leader_commit=4, entries=[], quiesce=True
+        ),
+        "0000000009000000 0000000005000200"
+        " 0700000000000000 0400000000000000 0600000000000000 0400000000000000 0100000000000000"  # four integers, a bool
+        " 050000001a000000 0000000000000000 6e31000000000000",
+    ),
+    (
+        AppendEntriesResponse(term=7, success=True, quiesced=True),
+        "0000000005000000 0000000004000000"
+        " 0700000000000000 0300000000000000 0000000000000000 0000000000000000",  # both bools in one word
     ),
 ]
 

@@ -135,6 +135,8 @@ def test_a_field_the_writer_does_not_have_is_zero() -> None:
     assert CODEC.decode(MessageKind.APPEND_ENTRIES_RESPONSE, term_only) == AppendEntriesResponse(term=7, success=False)
     query_only = rooted(struct_of(b"", data(b"q")))
     assert CODEC.decode(MessageKind.QUERY_REQUEST, query_only) == QueryRequest(query=b"q")
+    without_quiesce = rooted(struct_of(struct.pack("<4Q", 9, 0, 0, 0), text("n1"), COLUMNS))
+    assert CODEC.decode(APPEND, without_quiesce) == BATCH
 
 
 def test_a_root_that_is_null_has_zeros_only_and_the_checks_decide() -> None:

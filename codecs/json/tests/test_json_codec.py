@@ -85,7 +85,19 @@ GOLDEN: list[tuple[Message, bytes]] = [
             entries=[Entry(6, 2**53, b""), Entry(7, 1, b"x")],
         ),
         b'{"term":7,"leader_id":"n1","prev_log_index":4,"prev_log_term":6,"leader_commit":3,"entries":['
-        b'{"term":6,"kind":"9007199254740992","data":""},{"term":7,"kind":1,"data":"eA=="}]}',
+        b'{"term":6,"kind":"9007199254740992","data":""},{"term":7,"kind":1,"data":"eA=="}],'
+        b'"quiesce":false}',
+    ),
+    (
+        AppendEntriesRequest(
+            term=7, leader_id="n1", prev_log_index=4, prev_log_term=6, leader_commit=4, entries=[], quiesce=True
+        ),
+        b'{"term":7,"leader_id":"n1","prev_log_index":4,"prev_log_term":6,"leader_commit":4,"entries":[],'
+        b'"quiesce":true}',
+    ),
+    (
+        AppendEntriesResponse(term=7, success=True, quiesced=True),
+        b'{"term":7,"success":true,"conflict_index":0,"conflict_term":0,"quiesced":true}',
     ),
     (
         ErrorResponse(code="not_leader", message='é"\n', leader_id="n2", leader_addresses=["tcp://h:1"]),
@@ -340,6 +352,33 @@ def test_a_name_that_occurs_twice_in_a_proposal_is_refused(text: str) -> None:
 
 def test_a_proposal_of_an_older_client_is_read() -> None:
     assert CODEC.decode(MessageKind.PROPOSE_REQUEST, b'{"command":"eA=="}') == ProposeRequest(command=b"x")
+
+
+@pytest.mark.parametrize("entries", ["", '{"term":6,"kind":1,"data":"eA=="}'], ids=["a heartbeat", "an entry"])
+@pytest.mark.parametrize(
+    "more",
+    [
+        ',"quiesce":true,"quiesce":true',
+        ',"quiesce":true,"quiesc\\u0065":true',
+        ',"entries":[],"quiesce":true',
+        # As many colons as there are fields, whether the newest is there or not.
+        ',"leader_commit":0',
+        ',"leader_commit":0,"a\\"quiesce":true',
+    ],
+)
+def test_a_name_that_occurs_twice_beside_the_entries_is_refused(entries: str, more: str) -> None:
+    text = append_entries(entries)[:-1] + more.encode() + b"}"
+    with pytest.raises(DecodeError, match=r"[a-z]: the name .* occurs twice"):
+        CODEC.decode(APPEND, text)
+
+
+@pytest.mark.parametrize("entries", [[], [Entry(6, 1, b"x")] * 64], ids=["a heartbeat", "entries"])
+def test_a_batch_of_an_older_leader_does_not_ask_to_quiesce(entries: list[Entry]) -> None:
+    message = AppendEntriesRequest(
+        term=7, leader_id="n1", prev_log_index=4, prev_log_term=6, leader_commit=4, entries=entries
+    )
+    older = CODEC.encode(message).replace(b',"quiesce":false', b"")
+    assert CODEC.decode(APPEND, older) == message
 
 
 def test_one_name_may_occur_in_several_objects() -> None:

@@ -52,6 +52,7 @@ HONEST_BATCH = {
     "prev_log_index": 0,
     "prev_log_term": 0,
     "leader_commit": 0,
+    "quiesce": False,
     "entries": [[1], [1], [b"x"]],
 }
 
@@ -94,8 +95,8 @@ def test_any_honest_message_comes_back_exactly(chance: Random) -> None:
                 leader_commit=3,
                 entries=[Entry(6, 0, b""), Entry(200, 1, b"x")],
             ),
-            b"\x86\xa4term\xcc\xc8\xa9leader_id\xa2n1\xaeprev_log_index\x04\xadprev_log_term\x06\xadleader_commit\x03"
-            b"\xa7entries\x93\x92\x06\xcc\xc8\x92\x00\x01\x92\xc4\x00\xc4\x01x",
+            b"\x87\xa4term\xcc\xc8\xa9leader_id\xa2n1\xaeprev_log_index\x04\xadprev_log_term\x06\xadleader_commit\x03"
+            b"\xa7entries\x93\x92\x06\xcc\xc8\x92\x00\x01\x92\xc4\x00\xc4\x01x\xa7quiesce\xc2",
         ),
         (
             AppendEntriesRequest(
@@ -106,8 +107,19 @@ def test_any_honest_message_comes_back_exactly(chance: Random) -> None:
                 leader_commit=0,
                 entries=[Entry(6, 1, b"x"), Entry(6, 1, b"y")],
             ),
-            b"\x86\xa4term\x07\xa9leader_id\xa2n1\xaeprev_log_index\x00\xadprev_log_term\x00\xadleader_commit\x00"
-            b"\xa7entries\x93\x91\x06\x91\x01\x92\xc4\x01x\xc4\x01y",
+            b"\x87\xa4term\x07\xa9leader_id\xa2n1\xaeprev_log_index\x00\xadprev_log_term\x00\xadleader_commit\x00"
+            b"\xa7entries\x93\x91\x06\x91\x01\x92\xc4\x01x\xc4\x01y\xa7quiesce\xc2",
+        ),
+        (
+            AppendEntriesRequest(
+                term=7, leader_id="n1", prev_log_index=4, prev_log_term=6, leader_commit=4, entries=[], quiesce=True
+            ),
+            b"\x87\xa4term\x07\xa9leader_id\xa2n1\xaeprev_log_index\x04\xadprev_log_term\x06\xadleader_commit\x04"
+            b"\xa7entries\x93\x90\x90\x90\xa7quiesce\xc3",
+        ),
+        (
+            AppendEntriesResponse(term=7, success=True, quiesced=True),
+            b"\x85\xa4term\x07\xa7success\xc3\xaeconflict_index\x00\xadconflict_term\x00\xa8quiesced\xc3",
         ),
     ],
     ids=lambda value: type(value).__name__,
@@ -188,6 +200,21 @@ def entries_of(batch: dict[str, Any]) -> list[Entry]:
     message = CODEC.decode(APPEND, msgpack.packb(batch))
     assert isinstance(message, AppendEntriesRequest)
     return message.entries
+
+
+def test_a_batch_of_an_older_leader_does_not_ask_to_quiesce() -> None:
+    older = {name: value for name, value in HONEST_BATCH.items() if name != "quiesce"}
+    for columns_of_entries in (HONEST_BATCH["entries"], [[], [], []]):
+        batch = older | {"entries": columns_of_entries}
+        message = CODEC.decode(APPEND, msgpack.packb(batch))
+        assert message == CODEC.decode(APPEND, msgpack.packb(batch | {"quiesce": False}))
+        assert message != CODEC.decode(APPEND, msgpack.packb(batch | {"quiesce": True}))
+
+
+@pytest.mark.parametrize("value", [0, 1, "", "true", None, [], b"\x01"], ids=repr)
+def test_what_is_no_boolean_is_no_request_to_quiesce(value: object) -> None:
+    with pytest.raises(DecodeError, match="quiesce"):
+        CODEC.decode(APPEND, msgpack.packb(HONEST_BATCH | {"quiesce": value}))
 
 
 def test_a_column_has_a_value_for_each_entry_or_one_for_all() -> None:
@@ -478,10 +505,10 @@ HOSTILE = {
 DEAREST = batch_of(b"\xcd\x01\x01", b"\xcd\x01\x01", b"\xc4\x02ab")
 MOST = {
     "smallest entries": (APPEND, batch_of(b"\x01", b"\x00", b"\xc4\x00")),
-    "dearest entries": (APPEND, filled_up(DEAREST.replace(b"\x86", b"\x87", 1))),
+    "dearest entries": (APPEND, filled_up(DEAREST.replace(b"\x87", b"\x88", 1))),
     "dearest entries without other fields": (
         APPEND,
-        filled_up(DEAREST.replace(b"\x86", b"\x85", 1).replace(b"\xaeprev_log_index\x00\xadprev_log_term\x00", b"")),
+        filled_up(DEAREST.replace(b"\x87", b"\x86", 1).replace(b"\xaeprev_log_index\x00\xadprev_log_term\x00", b"")),
     ),
 }
 

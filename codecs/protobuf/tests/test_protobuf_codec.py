@@ -109,6 +109,13 @@ PIECE = InstallSnapshotRequest(
             b"\x08\xc8\x01\x12\x02n1\x18\x04\x20\x06\x28\x03\x32\x02\x08\x06\x32\x08\x08\xc8\x01\x10\x01\x1a\x01x",
         ),
         (
+            AppendEntriesRequest(
+                term=7, leader_id="n1", prev_log_index=4, prev_log_term=6, leader_commit=4, entries=[], quiesce=True
+            ),
+            b"\x08\x07\x12\x02n1\x18\x04\x20\x06\x28\x04\x38\x01",
+        ),
+        (AppendEntriesResponse(term=7, success=True, quiesced=True), b"\x08\x07\x10\x01\x28\x01"),
+        (
             PIECE,
             b"\x08\x03\x12\x02n1\x18\x07\x20\x02\x2a\x2f"
             b"\x0a\x16\x0a\x02n1\x12\x09tcp://h:1\x1a\x05voter\x0a\x0d\x0a\x02n2\x1a\x07learner\x12\x02n1\x12\x02n3"
@@ -149,6 +156,13 @@ def test_a_batch_of_entries_that_are_alike_is_written_as_the_library_writes_it(c
             assert CODEC.encode(message) == written_by_the_library(message)
             if count == 1_000:
                 return  # so many only once
+
+
+def test_a_batch_of_entries_that_are_alike_and_asks_to_quiesce_is_written_as_the_library_writes_it() -> None:
+    """The leader does not send one. `quiesce` is behind the entries, which are the end of all others."""
+    message = msgspec.structs.replace(batch([Entry(3, 1, b"data")] * 64), quiesce=True)
+    assert CODEC.encode(message) == written_by_the_library(message)
+    assert CODEC.decode(APPEND, CODEC.encode(message)) == message
 
 
 @pytest.mark.parametrize("odd", [Entry(4, 1, b"data"), Entry(3, 2, b"data"), Entry(3, 1, b"datum")], ids=repr)

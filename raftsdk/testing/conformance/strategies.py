@@ -86,6 +86,7 @@ def append_entries(draw: st.DrawFn) -> AppendEntriesRequest:
         prev_log_term=prev_log_term if prev_log_index else 0,
         leader_commit=draw(numbers()),
         entries=[Entry(entry_term, draw(numbers()), draw(payloads())) for entry_term in terms],
+        quiesce=draw(st.booleans()),
     )
 
 
@@ -209,6 +210,7 @@ MESSAGES: Final[dict[MessageKind, SearchStrategy[Any]]] = {
         success=st.booleans(),
         conflict_index=numbers(),
         conflict_term=numbers(),
+        quiesced=st.booleans(),
     ),
     MessageKind.REQUEST_VOTE_REQUEST: votes(),
     MessageKind.REQUEST_VOTE_RESPONSE: st.builds(RequestVoteResponse, term=numbers(), vote_granted=st.booleans()),

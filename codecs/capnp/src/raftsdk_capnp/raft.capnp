@@ -16,6 +16,7 @@ struct AppendEntriesRequest {
   prevLogTerm @3 :UInt64;
   leaderCommit @4 :UInt64;
   entries @5 :EntryColumns;
+  quiesce @6 :Bool;
 }
 
 struct EntryColumns {
@@ -32,6 +33,7 @@ struct AppendEntriesResponse {
   success @1 :Bool;
   conflictIndex @2 :UInt64;
   conflictTerm @3 :UInt64;
+  quiesced @4 :Bool;
 }
 
 struct RequestVoteRequest {

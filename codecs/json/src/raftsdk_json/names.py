@@ -29,15 +29,15 @@ MAX_NAME_BYTES: Final = 1_024
 # Colons in a message of these types that names each field once: no checked value holds a colon. An AppendEntriesRequest
 # has three more for each entry.
 _COLONS: dict[type[Message], int] = {
-    AppendEntriesRequest: 6,
+    AppendEntriesRequest: 7,
     ProposeRequest: 4,
     ProposeResponse: 2,
     QueryResponse: 2,
 }
 _COLONS_PER_ENTRY: Final = 3
 
-# Names that the typed decoder does not miss. Where each is found, each has a colon of its own, as every required field
-# has: when there are no more colons than fields, none is left for a second one.
+# Names that the typed decoder does not miss. Each that is found has a colon of its own, as every required field has:
+# when there are no more colons than such fields, none is left for a second one.
 _WITH_DEFAULTS: dict[type[Message], tuple[bytes, ...]] = {
     message_type: tuple(
         f'"{field.name}":'.encode() for field in msgspec.structs.fields(message_type) if not field.required
@@ -58,17 +58,18 @@ _CHUNK_BYTES: Final = 65_536
 def are_each_there_once(message: Message, text: bytes) -> bool:
     """A quick proof that `text`, in which every required field of `message` was found, repeats no name.
 
-    Without proof, False. Looking at every name costs more than decoding did; but where no field is absent, as many
-    colons as fields means each of them once.
+    Without proof, False. Looking at every name costs more than decoding did; but as many colons as there are fields of
+    ours means each of them once.
     """
     colons = _COLONS.get(type(message))
     if colons is None:
         return len(text) <= _LONGEST_COMPARED_BYTES and text == encode(message)
     if isinstance(message, AppendEntriesRequest):
         colons += _COLONS_PER_ENTRY * len(message.entries)
-    for name in _WITH_DEFAULTS[type(message)]:  # a loop takes half the time of `all`
-        if name not in text:
-            return False
+    for name in _WITH_DEFAULTS[type(message)]:
+        # Looked for from behind: what an older writer leaves out stands after the entries, or the command, in ours.
+        if text.rfind(name) < 0:
+            colons -= 1
     # Not text.count(b":"): before Python 3.13 it looks at every byte by itself, four times slower on 16 KiB of base64.
     return len(text) - len(text.replace(b":", b"")) == colons
 

@@ -22,7 +22,7 @@ class EntryColumns(Struct, frozen=True, gc=False, array_like=True):
 
 
 class AppendEntriesColumns(Struct, frozen=True, gc=False, kw_only=True):
-    """The message, its entries apart."""
+    """The message, its entries apart. No field has a default, or `Names` had no quick proof for what we write."""
 
     term: Term
     leader_id: NodeId
@@ -30,6 +30,7 @@ class AppendEntriesColumns(Struct, frozen=True, gc=False, kw_only=True):
     prev_log_term: Term
     leader_commit: LogIndex
     entries: EntryColumns
+    quiesce: bool
 
 
 def to_columns(message: AppendEntriesRequest) -> AppendEntriesColumns:
@@ -51,6 +52,7 @@ def to_columns(message: AppendEntriesRequest) -> AppendEntriesColumns:
         prev_log_term=message.prev_log_term,
         leader_commit=message.leader_commit,
         entries=columns,
+        quiesce=message.quiesce,
     )
 
 
@@ -66,6 +68,7 @@ def from_columns(message: AppendEntriesColumns) -> AppendEntriesRequest:
         prev_log_term=message.prev_log_term,
         leader_commit=message.leader_commit,
         entries=list(entries),
+        quiesce=message.quiesce,
     )
 
 

@@ -19,10 +19,11 @@ def encode_batch(message: AppendEntriesRequest) -> bytes:
         prev_log_index=message.prev_log_index,
         prev_log_term=message.prev_log_term,
         leader_commit=message.leader_commit,
+        quiesce=message.quiesce,
     )
     entries = message.entries
-    if len(entries) >= FEWEST_ALIKE and _are_alike(entries):
-        # `entries` is the last field, and in front of the data of each entry stand the same bytes.
+    if len(entries) >= FEWEST_ALIKE and not message.quiesce and _are_alike(entries):
+        # `entries` is the last field that is there, and in front of the data of each entry stand the same bytes.
         return _before_data(entries[0]).join([request.SerializeToString(), *[entry.data for entry in entries]])
     add = request.entries.add
     for entry in entries:
@@ -66,4 +67,5 @@ def read_batch(request: raft_pb2.AppendEntriesRequest) -> AppendEntriesRequest:
         prev_log_term=request.prev_log_term,
         leader_commit=request.leader_commit,
         entries=[Entry(entry.term, entry.kind, entry.data) for entry in request.entries],
+        quiesce=request.quiesce,
     )

@@ -75,32 +75,36 @@ class ErrorResponse(_message.Message):
     def __init__(self, code: _Optional[str] = ..., message: _Optional[str] = ..., leader_id: _Optional[str] = ..., leader_addresses: _Optional[_Iterable[str]] = ..., retry_after_ms: _Optional[int] = ...) -> None: ...
 
 class AppendEntriesRequest(_message.Message):
-    __slots__ = ("term", "leader_id", "prev_log_index", "prev_log_term", "leader_commit", "entries")
+    __slots__ = ("term", "leader_id", "prev_log_index", "prev_log_term", "leader_commit", "entries", "quiesce")
     TERM_FIELD_NUMBER: _ClassVar[int]
     LEADER_ID_FIELD_NUMBER: _ClassVar[int]
     PREV_LOG_INDEX_FIELD_NUMBER: _ClassVar[int]
     PREV_LOG_TERM_FIELD_NUMBER: _ClassVar[int]
     LEADER_COMMIT_FIELD_NUMBER: _ClassVar[int]
     ENTRIES_FIELD_NUMBER: _ClassVar[int]
+    QUIESCE_FIELD_NUMBER: _ClassVar[int]
     term: int
     leader_id: str
     prev_log_index: int
     prev_log_term: int
     leader_commit: int
     entries: _containers.RepeatedCompositeFieldContainer[Entry]
-    def __init__(self, term: _Optional[int] = ..., leader_id: _Optional[str] = ..., prev_log_index: _Optional[int] = ..., prev_log_term: _Optional[int] = ..., leader_commit: _Optional[int] = ..., entries: _Optional[_Iterable[_Union[Entry, _Mapping]]] = ...) -> None: ...
+    quiesce: bool
+    def __init__(self, term: _Optional[int] = ..., leader_id: _Optional[str] = ..., prev_log_index: _Optional[int] = ..., prev_log_term: _Optional[int] = ..., leader_commit: _Optional[int] = ..., entries: _Optional[_Iterable[_Union[Entry, _Mapping]]] = ..., quiesce: _Optional[bool] = ...) -> None: ...
 
 class AppendEntriesResponse(_message.Message):
-    __slots__ = ("term", "success", "conflict_index", "conflict_term")
+    __slots__ = ("term", "success", "conflict_index", "conflict_term", "quiesced")
     TERM_FIELD_NUMBER: _ClassVar[int]
     SUCCESS_FIELD_NUMBER: _ClassVar[int]
     CONFLICT_INDEX_FIELD_NUMBER: _ClassVar[int]
     CONFLICT_TERM_FIELD_NUMBER: _ClassVar[int]
+    QUIESCED_FIELD_NUMBER: _ClassVar[int]
     term: int
     success: bool
     conflict_index: int
     conflict_term: int
-    def __init__(self, term: _Optional[int] = ..., success: _Optional[bool] = ..., conflict_index: _Optional[int] = ..., conflict_term: _Optional[int] = ...) -> None: ...
+    quiesced: bool
+    def __init__(self, term: _Optional[int] = ..., success: _Optional[bool] = ..., conflict_index: _Optional[int] = ..., conflict_term: _Optional[int] = ..., quiesced: _Optional[bool] = ...) -> None: ...
 
 class RequestVoteRequest(_message.Message):
     __slots__ = ("term", "candidate_id", "last_log_index", "last_log_term", "pre_vote", "leadership_transfer")

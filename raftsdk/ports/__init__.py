@@ -11,7 +11,7 @@ from typing import Final
 
 from raftsdk.ports.codec import Codec
 from raftsdk.ports.credentials import Credentials
-from raftsdk.ports.network import LinkStatus, RaftHandler, RaftNetwork
+from raftsdk.ports.network import LinkStatus, RaftHandler, RaftNetwork, WatchfulNetwork
 from raftsdk.ports.snapshots import SnapshotSink, SnapshotSource, SnapshotStateMachine, SnapshotStore
 from raftsdk.ports.state_machine import StateMachine
 from raftsdk.ports.storage import Storage
@@ -37,4 +37,5 @@ __all__ = [
     "StateMachine",
     "Storage",
     "Transport",
+    "WatchfulNetwork",
 ]

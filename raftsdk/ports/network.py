@@ -1,6 +1,6 @@
 """Typed calls between nodes: the seam of whoever has an RPC system of their own."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Protocol, runtime_checkable
 
 from msgspec import Struct
@@ -115,4 +115,27 @@ class RaftNetwork(Protocol):
 
     async def aclose(self) -> None:
         """Stop listening, end every connection; outstanding calls raise `Unreachable`. May be called twice."""
+        ...
+
+
+@runtime_checkable
+class WatchfulNetwork(RaftNetwork, Protocol):
+    """A network that tells which nodes live, without a call of any group. Over any other, groups never quiesce."""
+
+    def watch(
+        self,
+        targets: Collection[NodeId],
+        *,
+        interval_s: float,
+        silence_s: float,
+        lost: Callable[[NodeId], None],
+    ) -> None:
+        """From now on each of `targets` hears from this node at least every `interval_s`, and `lost` is told, once, of
+        each of which nothing was heard for `silence_s`, whatever it was about; that one is then watched no more. Takes
+        the place of what was watched before; no targets: the end of it.
+
+        A target that was not heard yet counts as heard when it was first watched. Time in which this process itself
+        stood still is nobody's silence. `lost` never blocks and never raises; it is called from the event loop, never
+        from within `watch`, and may call that. Make `silence_s` several times as long as `interval_s`.
+        """
         ...

@@ -1,7 +1,8 @@
 """What a `RaftNetwork` must do that has the methods which one may lack: a suite for each of them."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Final
 
 from raftsdk.errors import RaftError, Refused, Unreachable
@@ -14,7 +15,7 @@ from raftsdk.messages import (
     Response,
     TimeoutNowRequest,
 )
-from raftsdk.ports import RaftNetwork
+from raftsdk.ports import RaftNetwork, WatchfulNetwork
 from raftsdk.testing.network_subject import (
     PATIENCE_S,
     TERM,
@@ -31,6 +32,7 @@ from raftsdk.testing.network_subject import (
     start,
     trio,
     until,
+    vote,
 )
 from raftsdk.testing.snapshot_traffic import MadeUpSnapshot, SnapshotReceiver
 from raftsdk.testing.suite import Suite
@@ -40,16 +42,20 @@ INSTALL_SNAPSHOT: Final[Suite[NetworkSubject]] = Suite("RaftNetwork.install_snap
 TIMEOUT_NOW: Final[Suite[NetworkSubject]] = Suite("RaftNetwork.timeout_now")
 READ_INDEX: Final[Suite[NetworkSubject]] = Suite("RaftNetwork.read_index")
 SET_ADDRESSES: Final[Suite[NetworkSubject]] = Suite("RaftNetwork.set_addresses")
+WATCH: Final[Suite[NetworkSubject]] = Suite("WatchfulNetwork.watch")
 
 LATER: Final = {
     "install_snapshot": INSTALL_SNAPSHOT,
     "timeout_now": TIMEOUT_NOW,
     "read_index": READ_INDEX,
     "set_addresses": SET_ADDRESSES,
+    "watch": WATCH,
 }
 """The methods that a network may lack, and the cases about each."""
 
 _TOTAL_BYTES: Final = 3_000_000
+_INTERVAL_S: Final = 0.1
+_SILENCE_S: Final = 1.0  # a busy machine may well stand still for a third of it
 _UNDER_WAY_S: Final = 0.3  # after so long, a piece that was sent has arrived, or will not
 
 
@@ -307,3 +313,121 @@ async def _again(subject: NetworkSubject) -> None:
         nodes.n1.set_addresses("n2", subject.addresses["n2"])
         nodes.handler2.held[0]()
         assert await soon(waiting, "the answer") == answer(append(1), 2)
+
+
+# -- nodes that live, and nodes that do not
+
+
+def _watch(network: RaftNetwork, *targets: NodeId, lost: Callable[[NodeId], None]) -> None:
+    assert isinstance(network, WatchfulNetwork), "a network without watch is tried without these cases"
+    network.watch(targets, interval_s=_INTERVAL_S, silence_s=_SILENCE_S, lost=lost)
+
+
+@asynccontextmanager
+async def _alone(subject: NetworkSubject) -> AsyncIterator[RaftNetwork]:
+    """n1, with nobody else there."""
+    network = subject.network("n1")
+    try:
+        await network.start(RecordingHandler(1))
+        yield network
+    finally:
+        await network.aclose()
+
+
+@WATCH.case("a node that watches back is not lost, though nobody calls anybody")
+async def _watches_back(subject: NetworkSubject) -> None:
+    told: list[NodeId] = []
+    async with trio(subject) as nodes:
+        _watch(nodes.n1, "n2", lost=told.append)
+        _watch(nodes.n2, "n1", lost=told.append)
+        await asyncio.sleep(2.5 * _SILENCE_S)
+        assert told == [], told
+
+
+@WATCH.case("a node that calls is not lost, though it watches nobody")
+async def _calls(subject: NetworkSubject) -> None:
+    told: list[NodeId] = []
+    async with trio(subject) as nodes:
+        _watch(nodes.n1, "n2", lost=told.append)
+        for number in range(int(2 * _SILENCE_S / _INTERVAL_S)):
+            with suppress(Unreachable):  # so far only n1 is known to be connected
+                await nodes.n2.request_vote("n1", vote(number, candidate_id="n2"))
+            await asyncio.sleep(_INTERVAL_S)
+        assert told == [], told
+
+
+@WATCH.case("a node that is gone is lost, once, and one that lives is not")
+async def _gone(subject: NetworkSubject) -> None:
+    told: list[NodeId] = []
+    async with trio(subject) as nodes:
+        _watch(nodes.n1, "n2", "n3", lost=told.append)
+        for other in (nodes.n2, nodes.n3):
+            _watch(other, "n1", lost=lambda _: None)
+        await nodes.n2.aclose()
+        await until(lambda: bool(told), "n2 is lost")
+        await asyncio.sleep(1.5 * _SILENCE_S)
+        assert told == ["n2"], told
+
+
+@WATCH.case("a node that is back before the silence is over is not lost")
+async def _back_in_time(subject: NetworkSubject) -> None:
+    told: list[NodeId] = []
+    async with trio(subject) as nodes:
+        _watch(nodes.n1, "n2", lost=told.append)
+        await nodes.n2.aclose()
+        back = subject.network("n2")
+        try:
+            await back.start(RecordingHandler(2))
+            _watch(back, "n1", lost=lambda _: None)
+            await asyncio.sleep(1.5 * _SILENCE_S)
+            assert told == [], told
+        finally:
+            await back.aclose()
+
+
+@WATCH.case("a node that was never heard is lost in the end, and not at once")
+async def _never_heard(subject: NetworkSubject) -> None:
+    told: list[NodeId] = []
+    async with _alone(subject) as n1:
+        _watch(n1, "n2", lost=told.append)
+        await asyncio.sleep(_INTERVAL_S)
+        assert told == [], told
+        await until(lambda: bool(told), "n2 is lost")
+        assert told == ["n2"], told
+
+
+@WATCH.case("a node that is watched again, by whoever is told that it was lost, is lost again")
+async def _lost_again(subject: NetworkSubject) -> None:
+    told: list[NodeId] = []
+    async with _alone(subject) as n1:
+
+        def lost(node_id: NodeId) -> None:
+            told.append(node_id)
+            if len(told) == 1:
+                _watch(n1, "n2", lost=lost)
+
+        _watch(n1, "n2", lost=lost)
+        await until(lambda: len(told) == 2, "n2 is lost twice")
+        assert told == ["n2", "n2"], told
+
+
+@WATCH.case("watching others takes the place of what was watched")
+async def _others(subject: NetworkSubject) -> None:
+    told_before: list[NodeId] = []
+    told: list[NodeId] = []
+    async with _alone(subject) as n1:
+        _watch(n1, "n2", lost=told_before.append)
+        _watch(n1, "n3", lost=told.append)
+        await until(lambda: bool(told), "n3 is lost")
+        await asyncio.sleep(_SILENCE_S / 2)
+        assert (told_before, told) == ([], ["n3"]), (told_before, told)
+
+
+@WATCH.case("a node that is watched no more is not lost")
+async def _no_more(subject: NetworkSubject) -> None:
+    told: list[NodeId] = []
+    async with _alone(subject) as n1:
+        _watch(n1, "n2", lost=told.append)
+        _watch(n1, lost=told.append)
+        await asyncio.sleep(1.5 * _SILENCE_S)
+        assert told == [], told

@@ -5,6 +5,7 @@
     channel · link        the side that dials: calls over one connection · keeping a connection up
     session · server      the side that accepts: requests over one connection · hello, limits, everybody
     peers                 both together: the ways to all peers, which the groups of a node share
+    watching              which of them are alive, for groups that ask them nothing
     snapshot              a snapshot over connections that end
     rpc                   the `RaftNetwork` of each group
     endpoint, violations  what all connections of a node share

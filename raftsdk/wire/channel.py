@@ -81,7 +81,14 @@ class Channel:
         self._silence: WireError | None = None
         self._expiry: asyncio.TimerHandle | None = None
         self._keep_alive_interval_s = answer.idle_timeout_ms / 1000 / _KEEP_ALIVES_A_TIMEOUT
-        self._keep_alive = self._loop.call_later(self._keep_alive_interval_s, self._stay_alive)
+        self._keep_alive = self._loop.call_later(self._keep_alive_interval_s, self._beat)
+
+    def stay_alive(self) -> None:
+        """Have the other side hear us. Adds nothing to what it has not taken yet, which it will hear as well: one that
+        stopped reading would otherwise be sent keep-alives for as long as it likes.
+        """
+        if not self._outbox.unsent_bytes:
+            self._outbox.put(_KEEP_ALIVE_FRAME)
 
     def send(self, request: Request, group: int = 0) -> asyncio.Future[Response]:
         """Put `request` on its way to `group` now, and return the future of its response; an `ErrorResponse` is one,
@@ -172,9 +179,9 @@ class Channel:
                 self._silence = WireError("silent", "nothing was heard for a whole call timeout")
                 self._connection.abort()
 
-    def _stay_alive(self) -> None:
-        self._outbox.put(_KEEP_ALIVE_FRAME)
-        self._keep_alive = self._loop.call_later(self._keep_alive_interval_s, self._stay_alive)
+    def _beat(self) -> None:
+        self.stay_alive()
+        self._keep_alive = self._loop.call_later(self._keep_alive_interval_s, self._beat)
 
     def _end(self) -> None:
         self._connection.abort()

@@ -104,6 +104,11 @@ class Link:
         if self._channel is not None:
             self._channel.give_up(group)
 
+    def stay_alive(self) -> None:
+        """Have the other side hear us, if there is a connection."""
+        if self._channel is not None:
+            self._channel.stay_alive()
+
     async def attempted(self) -> None:
         """Wait for the attempt to connect that is under way, if one is, to succeed or fail."""
         if self._channel is None:

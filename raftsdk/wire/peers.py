@@ -14,6 +14,7 @@ from raftsdk.wire.endpoint import Endpoint
 from raftsdk.wire.link import Link
 from raftsdk.wire.server import Server
 from raftsdk.wire.snapshot import PIECE_TIMEOUTS, Throttle, Transfer
+from raftsdk.wire.watching import Watching
 
 CREDENTIALS_INTERVAL_S: Final = 600
 """Well under the hour that a warning may be late."""
@@ -50,6 +51,7 @@ class Peers:
         self.lanes: dict[NodeId, Lanes] = {}
         self._throttle = Throttle(endpoint.config.max_snapshot_bytes_per_second)
         self.server = Server(endpoint, known_peers=self.lanes.keys(), handlers=self.handlers)
+        self.watching = Watching(self.server.heard_at, self._stay_alive)
         self._listen = tuple(listen)
         self._credentials = credentials
         self._credentials_timer: asyncio.TimerHandle | None = None
@@ -77,8 +79,11 @@ class Peers:
             raise
 
     def leave(self, group: int) -> None:
-        """Serve `group` no more, end its calls, and let go of the nodes that it alone named. May be called twice."""
+        """Serve `group` no more, end its calls and its watch, and let go of the nodes that it alone named. May be
+        called twice.
+        """
         self.handlers.pop(group, None)
+        self.watching.leave(group)
         for link in self._links():
             link.give_up(group)
         for target in [target for target, groups in self._named.items() if group in groups]:
@@ -149,6 +154,7 @@ class Peers:
     async def aclose(self) -> None:
         """Stop listening and end every connection. May be called twice."""
         self._started = False
+        self.watching.end()
         if self._credentials_timer is not None:
             self._credentials_timer.cancel()
         for link in self._links():
@@ -186,6 +192,10 @@ class Peers:
     def _open(self, target: NodeId) -> None:
         for link in self.lanes[target]:
             link.open()
+
+    def _stay_alive(self, target: NodeId) -> None:
+        if target in self.lanes:
+            self.lanes[target].control.stay_alive()
 
     def _links_to(self, target: NodeId) -> Iterator[Link]:
         yield from self.lanes[target]

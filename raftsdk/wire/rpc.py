@@ -1,7 +1,7 @@
 """The `RaftNetwork` made of any codec and any transport."""
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from raftsdk.config import LinkConfig
 from raftsdk.errors import ConfigError
@@ -76,6 +76,19 @@ class GroupNetwork:
         """Ask the leader how far to have applied (thesis §6.4)."""
         lanes = self._peers.lanes_to(target)
         return expect(ReadIndexResponse, await lanes.control.send(request, self._number))
+
+    def watch(
+        self,
+        targets: Collection[NodeId],
+        *,
+        interval_s: float,
+        silence_s: float,
+        lost: Callable[[NodeId], None],
+    ) -> None:
+        """Have `targets` hear us, and tell `lost` which of them we do not hear; see `ports.WatchfulNetwork.watch`.
+        Groups that watch the same nodes at the same pace share what it costs.
+        """
+        self._peers.watching.watch(self._number, targets, interval_s=interval_s, silence_s=silence_s, lost=lost)
 
     def link(self, target: NodeId) -> LinkStatus:
         """What is known of the way to `target`: connected once both of its lasting connections are."""

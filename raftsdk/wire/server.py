@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 import sys
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
@@ -58,6 +59,8 @@ class Server:
         self._listeners: list[Listener] = []
         self._half_open: dict[Connection, None] = {}  # oldest first: a dict keeps its order
         self._sessions: dict[Session, None] = {}  # likewise
+        self._of_peers: dict[NodeId, list[Session]] = {}  # likewise
+        self._parted_at: dict[NodeId, float] = {}  # when known peers were last heard on connections that have ended
         self._tasks: set[asyncio.Task[None]] = set()
         self._sweep_timer: asyncio.TimerHandle | None = None
         self._closed = False
@@ -66,6 +69,13 @@ class Server:
     def addresses(self) -> tuple[str, ...]:
         """The addresses in use, with real ports."""
         return tuple(listener.address for listener in self._listeners)
+
+    def heard_at(self, peer: NodeId) -> float:
+        """When a whole frame of `peer` last came, on whichever of its connections, by the event loop's clock; minus
+        infinity for never.
+        """
+        sessions = self._of_peers.get(peer, ())
+        return max([self._parted_at.get(peer, -math.inf), *(session.heard_at for session in sessions)])
 
     async def start(self, addresses: Sequence[str]) -> None:
         """Listen at all of `addresses`, or raise `OSError` and listen at none; then it may be tried again."""
@@ -192,13 +202,13 @@ class Server:
             config=self._config,
             handlers=self._handlers,
         )
-        self._sessions[session] = None
+        self._remember(session)
         try:
             await session.run()
         except WireError as fault:
             await self._part(connection, fault)
         finally:
-            del self._sessions[session]
+            self._forget(session)
 
     async def _part(self, connection: Connection, fault: WireError) -> None:
         """Count the fault, and close orderly: an abort would take the reason we gave (or the transport did: an alert, a
@@ -209,11 +219,24 @@ class Server:
 
     def _sessions_of(self, hello: Hello) -> list[Session]:
         """Those of the peer that says it; none for a client, whose id names nobody."""
-        return [
-            session
-            for session in self._sessions
-            if (session.role, session.node_id) == (hello.role, hello.node_id) and session.role == "peer"
-        ]
+        return self._of_peers.get(hello.node_id, []) if hello.role == "peer" else []
+
+    def _remember(self, session: Session) -> None:
+        self._sessions[session] = None
+        if session.role == "peer":
+            self._of_peers.setdefault(session.node_id, []).append(session)
+
+    def _forget(self, session: Session) -> None:
+        """Forget `session`, but not when its peer was heard. Of strangers that goes, too: there may be any number."""
+        del self._sessions[session]
+        if session.role != "peer":
+            return
+        peer = session.node_id
+        times = self._parted_at | {peer: self.heard_at(peer)}
+        self._parted_at = {known: at for known, at in times.items() if known in self._known_peers}
+        self._of_peers[peer].remove(session)
+        if not self._of_peers[peer]:
+            del self._of_peers[peer]
 
     def _displace_oldest(self, hello: Hello) -> None:
         sessions = self._sessions_of(hello)

@@ -79,6 +79,23 @@ CAUGHT_BY: dict[Callable[[RaftNetwork], RaftNetwork], str | list[str]] = {
     broken.RemembersEverybody: "a node that is no member any more is not reached, and others are",
     broken.TakesNobodyBack: "a node that is a member again is reached again",
     broken.StartsAfresh: "addresses that are given again change nothing",
+    broken.MissesEverybody: [
+        "a node that watches back is not lost, though nobody calls anybody",
+        "a node that calls is not lost, though it watches nobody",
+        "a node that is gone is lost, once, and one that lives is not",
+    ],
+    broken.NeverMissesAnybody: [
+        "a node that is gone is lost, once, and one that lives is not",
+        "a node that was never heard is lost in the end, and not at once",
+    ],
+    broken.MissesTwice: "a node that is gone is lost, once, and one that lives is not",
+    broken.HasNoPatience: "a node that is back before the silence is over is not lost",
+    broken.MissesStrangersAtOnce: "a node that was never heard is lost in the end, and not at once",
+    broken.MissesOnce: "a node that is watched again, by whoever is told that it was lost, is lost again",
+    broken.WatchesOnForGood: [
+        "watching others takes the place of what was watched",
+        "a node that is watched no more is not lost",
+    ],
 }
 CAUGHT = [
     (wrong, line) for wrong, lines in CAUGHT_BY.items() for line in ([lines] if isinstance(lines, str) else lines)
@@ -158,7 +175,7 @@ async def test_a_wrong_network_fails_the_sentence_about_its_fault(
 
 
 def test_what_a_network_may_lack_is_not_asked_of_one_without_it() -> None:
-    lacking = cases(without=["install_snapshot", "timeout_now", "read_index", "set_addresses"])
+    lacking = cases(without=["install_snapshot", "timeout_now", "read_index", "set_addresses", "watch"])
     assert lacking == SUITE.cases
     assert not [case for case in cases(without=["install_snapshot"]) if "snapshot" in case.sentence]
     with pytest.raises(ValueError, match="no network may be without append_entries"):

@@ -2,8 +2,8 @@
 
 import asyncio
 import itertools
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from typing import Any, TypeAlias
 
 import msgspec
 
@@ -22,9 +22,11 @@ from raftsdk.messages import (
     TimeoutNowRequest,
     TimeoutNowResponse,
 )
-from raftsdk.ports import LinkStatus, RaftHandler, RaftNetwork, SnapshotSource
+from raftsdk.ports import LinkStatus, RaftHandler, RaftNetwork, SnapshotSource, WatchfulNetwork
 from raftsdk.runtime.handler import Handler
 from raftsdk.types import NodeId, SnapshotMeta
+
+_Lost: TypeAlias = Callable[[NodeId], None]
 
 
 class _Wrapped:
@@ -33,6 +35,7 @@ class _Wrapped:
     api_version = 1
 
     def __init__(self, inner: RaftNetwork) -> None:
+        assert isinstance(inner, WatchfulNetwork), "whatever a network may have is broken here"
         self._inner = inner
 
     async def start(self, handler: RaftHandler) -> None:
@@ -60,6 +63,9 @@ class _Wrapped:
     def set_addresses(self, target: NodeId, addresses: Sequence[str]) -> None:
         self._move(target, addresses)
 
+    def watch(self, targets: Collection[NodeId], *, interval_s: float, silence_s: float, lost: _Lost) -> None:
+        self._look(targets, interval_s, silence_s, lost)
+
     def link(self, target: NodeId) -> LinkStatus:
         return self._status(target)
 
@@ -85,6 +91,9 @@ class _Wrapped:
 
     def _move(self, target: NodeId, addresses: Sequence[str]) -> None:
         self._inner.set_addresses(target, addresses)
+
+    def _look(self, targets: Collection[NodeId], interval_s: float, silence_s: float, lost: _Lost) -> None:
+        self._inner.watch(targets, interval_s=interval_s, silence_s=silence_s, lost=lost)
 
     def _status(self, target: NodeId) -> LinkStatus:
         return self._inner.link(target)
@@ -494,3 +503,81 @@ class StartsAfresh(_Wrapped):
     def _move(self, target: NodeId, addresses: Sequence[str]) -> None:
         self._inner.set_addresses(target, ())
         self._inner.set_addresses(target, addresses)
+
+
+class NeverMissesAnybody(_Wrapped):
+    """Takes everybody for alive."""
+
+    def _look(self, targets: Collection[NodeId], interval_s: float, silence_s: float, lost: _Lost) -> None:
+        self._inner.watch(targets, interval_s=interval_s, silence_s=silence_s, lost=lambda _: None)
+
+
+class MissesEverybody(_Wrapped):
+    """Takes for lost whoever does not call while it is watched, and whoever does."""
+
+    def _look(self, targets: Collection[NodeId], interval_s: float, silence_s: float, lost: _Lost) -> None:
+        for target in targets:
+            asyncio.get_running_loop().call_later(silence_s, lost, target)
+
+
+class MissesTwice(_Wrapped):
+    """Makes sure that it was understood."""
+
+    def _look(self, targets: Collection[NodeId], interval_s: float, silence_s: float, lost: _Lost) -> None:
+        def tell_twice(target: NodeId) -> None:
+            lost(target)
+            lost(target)
+
+        self._inner.watch(targets, interval_s=interval_s, silence_s=silence_s, lost=tell_twice)
+
+
+class MissesOnce(_Wrapped):
+    """Takes a node that was lost for one of which everybody knows."""
+
+    def __init__(self, inner: RaftNetwork) -> None:
+        super().__init__(inner)
+        self._missed: set[NodeId] = set()
+
+    def _look(self, targets: Collection[NodeId], interval_s: float, silence_s: float, lost: _Lost) -> None:
+        def tell_once(target: NodeId) -> None:
+            self._missed.add(target)
+            lost(target)
+
+        sought = {*targets} - self._missed
+        self._inner.watch(sought, interval_s=interval_s, silence_s=silence_s, lost=tell_once)
+
+
+class MissesStrangersAtOnce(_Wrapped):
+    """Takes a node that it did not reach yet for one that was silent for long."""
+
+    def _look(self, targets: Collection[NodeId], interval_s: float, silence_s: float, lost: _Lost) -> None:
+        known = [target for target in targets if self._inner.link(target).connected]
+        self._inner.watch(known, interval_s=interval_s, silence_s=silence_s, lost=lost)
+        for target in {*targets} - {*known}:
+            lost(target)
+
+
+class HasNoPatience(_Wrapped):
+    """Takes the end of a connection for the end of the node."""
+
+    def _look(self, targets: Collection[NodeId], interval_s: float, silence_s: float, lost: _Lost) -> None:
+        def look(target: NodeId) -> None:
+            if self._inner.link(target).connected:
+                asyncio.get_running_loop().call_soon(look, target)
+            else:
+                lost(target)
+
+        for target in targets:
+            look(target)
+
+
+class WatchesOnForGood(_Wrapped):
+    """Adds to what it watches, and takes nothing away."""
+
+    def __init__(self, inner: RaftNetwork) -> None:
+        super().__init__(inner)
+        self._watched: set[NodeId] = set()
+
+    def _look(self, targets: Collection[NodeId], interval_s: float, silence_s: float, lost: _Lost) -> None:
+        self._watched.update(targets)
+        self._inner.watch(self._watched, interval_s=interval_s, silence_s=silence_s, lost=lost)

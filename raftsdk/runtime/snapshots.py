@@ -128,8 +128,11 @@ class OwnSnapshots:
 
     def _ended(self, task: asyncio.Task[SnapshotMeta]) -> None:
         self._task = None
-        if not task.cancelled() and (error := task.exception()):
+        if task.cancelled():
+            return
+        if error := task.exception():
             log.error("%s; the log is kept, and the next attempt comes after as much again", error)
+        self.progressed()  # meanwhile, and perhaps nothing more comes
 
     async def _write(
         self, pieces: AsyncGenerator[bytes, None], index: LogIndex, term: Term, membership: Membership

@@ -64,6 +64,23 @@ async def test_every_node_cuts_its_log_when_the_policy_says_so() -> None:
         assert {len(machine.lines) for machine in nodes.machines.values()} == {40}
 
 
+async def test_what_was_applied_while_a_snapshot_was_taken_is_a_reason_for_the_next() -> None:
+    disk, may_go_on = MemoryStorage(), asyncio.Event()
+    create = disk.create_snapshot
+
+    async def create_late(index: int, term: int, membership: Membership) -> MemorySink:
+        await may_go_on.wait()
+        return await create(index, term, membership)
+
+    disk.create_snapshot = create_late  # type: ignore[method-assign]
+    async with alone(EVERY_TEN, storage=disk) as node:
+        for number in range(40):
+            await node.propose(b"%d" % number)
+        assert node.status().snapshot_index == 0
+        may_go_on.set()  # and nothing more is asked
+        await until(lambda: node.status().snapshot_index == 41)
+
+
 async def test_so_many_bytes_of_commands_are_a_reason_too() -> None:
     by_bytes = RaftConfig(tick_interval_ms=10, snapshot_after_entries=0, snapshot_after_bytes=10_000)
     async with alone(by_bytes) as node:

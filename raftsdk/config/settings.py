@@ -63,6 +63,15 @@ class RaftConfig(_Settings, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     tick_interval_ms: Annotated[int, _at_least_1("Length of a tick, the unit of time inside the algorithm.")] = 20
     election_timeout_ticks: Annotated[int, _at_least_1("Shortest silence of the leader before an election.")] = 20
     heartbeat_interval_ticks: Annotated[int, _at_least_1("How often a leader is heard while nothing happens.")] = 3
+    quiesce_interval_ticks: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=_MAX_NUMBER,
+            description="How often a leader is heard while nothing is asked of its group at all; meanwhile nodes hear "
+            "each other for all their groups at once. Not with lease_reads. 0: as often as ever.",
+        ),
+    ] = 500
     pre_vote: Annotated[bool, Meta(description="Ask whether an election could be won before holding one.")] = True
     check_quorum: Annotated[bool, Meta(description="A leader that hears no quorum steps down.")] = True
     lease_reads: Annotated[

@@ -3,6 +3,7 @@
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from raftsdk.core import quiescence
 from raftsdk.core.events import Answered, Received
 from raftsdk.core.quorum import VoteResult, vote_result
 from raftsdk.messages import RequestVoteRequest, RequestVoteResponse
@@ -100,6 +101,7 @@ def count_vote(raft: "Raft", voter: NodeId, *, granted: bool) -> None:
 
 def handle_request(raft: "Raft", event: Received, request: RequestVoteRequest) -> None:
     """Grant or refuse, and remember a vote before anybody learns of it."""
+    quiescence.handle_campaign(raft, request)
     if sticks_to_leader(raft) and not request.leadership_transfer:
         # Neither grant nor take the term: a node that was removed, or cut off, must not unseat a leader that works.
         raft.respond(event.token, RequestVoteResponse(term=raft.term, vote_granted=False))
@@ -117,11 +119,12 @@ def handle_request(raft: "Raft", event: Received, request: RequestVoteRequest) -
 def sticks_to_leader(raft: "Raft") -> bool:
     """A leader was heard from within the shortest election timeout (paper §6, thesis §4.2.3).
 
-    Only with check-quorum on: without it, a leader that nobody can answer would keep its followers for ever. Where
-    leases are taken, a node that has just started may have heard a leader and forgotten it, and a lease may rest on it.
+    Or its node was, for a group that has quiesced. Only with check-quorum on: without it, a leader that nobody can
+    answer would keep its followers for ever. Where leases are taken, a node that has just started may have heard a
+    leader and forgotten it, and a lease may rest on it.
     """
     config = raft.config
-    heard_lately = raft.election_elapsed < config.election_timeout_ticks
+    heard_lately = raft.quiescence.holds or raft.election_elapsed < config.election_timeout_ticks
     may_have_heard = raft.leader_id is not None or (config.lease_reads and raft.has_just_started)
     return config.check_quorum and heard_lately and may_have_heard
 

@@ -65,6 +65,14 @@ class SnapshotTaken(Struct, frozen=True, gc=False):
     meta: SnapshotMeta
 
 
+class Silent(Struct, frozen=True, gc=False):
+    """Nothing was heard of that node for an election timeout, whatever group it might have been about. Told to a node
+    that relies on it (`quiescence.watched`).
+    """
+
+    node_id: NodeId
+
+
 class PieceKept(Struct, frozen=True, gc=False):
     """A `Ready.pieces` was dealt with, and the snapshot is not whole: `next_offset` bytes of it are here."""
 
@@ -118,4 +126,5 @@ Event: TypeAlias = (
     | Answered
     | CallFailed
     | Persisted
+    | Silent
 )

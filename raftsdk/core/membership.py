@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from raftsdk.checks import check
-from raftsdk.core import replication, transfer
+from raftsdk.core import quiescence, replication, transfer
 from raftsdk.core.events import ChangeMembership
 from raftsdk.core.progress import Progress
 from raftsdk.core.ready import Accepted, ProposalRefused
@@ -82,6 +82,7 @@ def handle_proposal(raft: "Raft", event: ChangeMembership) -> None:
     except IllegalChange as error:
         raft.refuse(ProposalRefused(event.token, why=str(error)))
         return
+    quiescence.note_activity(raft)
     raft.accept(Accepted(event.token, raft.log.last_index + 1, raft.term))
     _append(raft, membership)
 

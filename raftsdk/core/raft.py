@@ -9,7 +9,7 @@ from itertools import repeat
 from typing import TYPE_CHECKING, Any, Final
 
 from raftsdk.config import RaftConfig
-from raftsdk.core import election, membership, reads, replication, snapshots, transfer
+from raftsdk.core import election, membership, quiescence, reads, replication, snapshots, transfer
 from raftsdk.core.election import Role
 from raftsdk.core.events import (
     Answered,
@@ -21,6 +21,7 @@ from raftsdk.core.events import (
     Propose,
     ReadIndex,
     Received,
+    Silent,
     SnapshotReceived,
     SnapshotTaken,
     Tick,
@@ -129,6 +130,7 @@ class Raft:
         self.reads = reads.Reads()
         self.settled: Membership | None = None  #: While leading: what was seen to once it was committed.
         self.transfer: Transfer | None = None  #: While leadership is being handed over.
+        self.quiescence = quiescence.Quiescence()
         self.lease_is_void = False  #: Somebody was asked to campaign in this term, whoever heard this leader lately.
         self.now = 0  #: Units of time that have lapsed since the start, also while this process stood still.
         self.ticks = 0  #: Those that it saw pass: whoever is waited for is given these.
@@ -187,12 +189,12 @@ class Raft:
     def ticks_until_due(self) -> int:
         """After how many ticks, one at least, time alone makes this node do something."""
         if self.role is not Role.LEADER:
-            due = self._election_timeout - self.election_elapsed
+            due = self._election_timeout + quiescence.patience_ticks(self) - self.election_elapsed
         elif self._write_in_flight or self.transfer is not None:
             due = 1
         else:
-            until_heartbeat = self.config.heartbeat_interval_ticks - self._heartbeat_elapsed
-            due = min(until_heartbeat, self.config.election_timeout_ticks - self.election_elapsed)
+            until_heartbeat = quiescence.heartbeat_interval_ticks(self) - self._heartbeat_elapsed
+            due = min(until_heartbeat, self._until_quorum_check())
         return max(due, 1)
 
     def has_committed_in_term(self) -> bool:
@@ -212,7 +214,7 @@ class Raft:
         if self.role is Role.LEADER:
             self._heartbeat_elapsed += event.passed
             self._tick_leader()
-        elif self.election_elapsed >= self._election_timeout:
+        elif self.election_elapsed >= self._election_timeout + quiescence.patience_ticks(self):
             election.campaign(self)
 
     def _tick_leader(self) -> None:
@@ -223,14 +225,22 @@ class Raft:
             self.become_follower(self.term, leader_id=None)
             return
         transfer.tick(self)
-        if self.election_elapsed >= self.config.election_timeout_ticks:
+        if self._until_quorum_check() <= 0:
             self.election_elapsed = 0
             if self.config.check_quorum and not self._hears_quorum():
                 self.become_follower(self.term, leader_id=None)
                 return
-        if self._heartbeat_elapsed >= self.config.heartbeat_interval_ticks:
+        if self._heartbeat_elapsed >= quiescence.heartbeat_interval_ticks(self):
             self._heartbeat_elapsed = 0
-            replication.send_heartbeats(self)
+            replication.send_heartbeats(self, quiesce=quiescence.is_due(self))
+
+    def _until_quorum_check(self) -> int:
+        return self.config.election_timeout_ticks + quiescence.patience_ticks(self) - self.election_elapsed
+
+    def beat_soon(self) -> None:
+        """Have the next tick bring heartbeats, and a quorum answer within an election timeout."""
+        self.election_elapsed = 0
+        self._heartbeat_elapsed = self.config.heartbeat_interval_ticks
 
     def _hears_quorum(self) -> bool:
         """Whether a quorum answered since the last check: a leader nobody answers must stop (thesis §6.2)."""
@@ -243,6 +253,7 @@ class Raft:
         if not self.leads:
             self.refuse(ProposalRefused(event.token))
             return
+        quiescence.note_activity(self)
         kinds = event.kinds or repeat(EntryKind.COMMAND)
         entries = [Entry(self.term, kind, command) for kind, command in zip(kinds, event.commands, strict=False)]
         size = data_bytes(entries)
@@ -267,6 +278,9 @@ class Raft:
 
     def _snapshot_taken(self, event: SnapshotTaken) -> None:
         snapshots.handle_taken(self, event)
+
+    def _silent(self, event: Silent) -> None:
+        quiescence.handle_silence(self, event)
 
     def _piece_kept(self, event: PieceKept) -> None:
         snapshots.handle_kept(self, event)
@@ -450,6 +464,7 @@ class Raft:
             self._enter_term(term)
         if self.role is not Role.FOLLOWER or leader_id is not None:
             self.restart_election_timer()
+        self.quiescence.holds = False
         led, self.role = self.leads, Role.FOLLOWER
         self.leader_id = leader_id
         if led:
@@ -461,6 +476,7 @@ class Raft:
     def become_pre_candidate(self) -> None:
         """Ask whether an election could be won, in the term after this one, without entering it."""
         self.role = Role.PRE_CANDIDATE
+        self.quiescence.holds = False
         self.leader_id = None
         self.votes = {}
         self.restart_election_timer()
@@ -470,6 +486,7 @@ class Raft:
         self._enter_term(self.term + 1)
         self.vote_for(self.id)
         self.role = Role.CANDIDATE
+        self.quiescence.holds = False
         self.leader_id = None
         self.votes = {}
 
@@ -486,6 +503,7 @@ class Raft:
         self.uncommitted_bytes = data_bytes(self.log.between(self.log.commit_index + 1, self.log.last_index))
         self.election_elapsed = 0
         self._heartbeat_elapsed = 0
+        quiescence.note_activity(self)
         self.log.append([Entry(self.term, EntryKind.NOOP, b"")])
 
     def _enter_term(self, term: Term) -> None:
@@ -544,6 +562,7 @@ _STEPS: dict[type[Event], Callable[[Raft, Any], None]] = {
     Answered: Raft._answered,
     CallFailed: Raft._call_failed,
     Persisted: Raft._persisted,
+    Silent: Raft._silent,
 }
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from raftsdk.core import replication
+from raftsdk.core import quiescence, replication
 from raftsdk.core.events import Answered, ReadIndex, Received
 from raftsdk.core.quorum import committed_index
 from raftsdk.core.ready import LEASE_LAG_TICKS, Call, ReadReady, ReadRefused
@@ -100,6 +100,7 @@ class Reads:
         A new leader may not know yet what is committed (thesis §6.4, step 1): it waits for an entry of its own term.
         """
         if self._waiting and not self._rounds and raft.has_committed_in_term():
+            quiescence.note_activity(raft)
             self.round += 1
             reads, self._waiting = self._waiting, []
             self._rounds.append(_Round(self.round, raft.log.commit_index, reads))

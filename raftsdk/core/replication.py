@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from raftsdk.core import membership, snapshots, transfer
+from raftsdk.core import membership, quiescence, snapshots, transfer
 from raftsdk.core.events import Answered, Received
 from raftsdk.core.progress import Progress, ProgressState
 from raftsdk.core.quorum import committed_index
@@ -36,12 +36,14 @@ def send_entries(raft: "Raft") -> None:
             progress.sent(len(request.entries))
 
 
-def send_heartbeats(raft: "Raft") -> None:
-    """Tell every peer that this leader lives, whatever its window and its log look like.
+def send_heartbeats(raft: "Raft", *, quiesce: bool = False) -> None:
+    """Tell every peer that this leader lives, whatever its window and its log look like, and ask whether to `quiesce`.
 
     A heartbeat builds on `match_index`, so it succeeds whatever is under way, and proves nothing that is not known.
     Where that entry was compacted away its term is forgotten, and the heartbeat builds on nothing.
     """
+    if quiesce:
+        quiescence.ask(raft)
     for peer, progress in raft.progress.items():
         match_index = progress.match_index if progress.match_index >= raft.log.first_index - 1 else 0
         heartbeat = AppendEntriesRequest(
@@ -51,6 +53,7 @@ def send_heartbeats(raft: "Raft") -> None:
             prev_log_term=raft.log.term_at(match_index) if match_index else 0,
             leader_commit=min(raft.log.commit_index, match_index),
             entries=[],
+            quiesce=quiesce,
         )
         raft.call(raft.new_call(peer, heartbeat, progress.epoch))
 
@@ -82,6 +85,8 @@ def handle_answer(
     note_sign_of_life(raft, event.call, progress, response.term)
     if request.entries:
         progress.ended(event.call.epoch)
+    elif request.quiesce:
+        quiescence.handle_answer(raft, event.call, response)
     if not response.success:
         _handle_refusal(raft, event.call, progress, request, response)
         return
@@ -108,6 +113,8 @@ def handle_failure(raft: "Raft", call: Call, request: AppendEntriesRequest) -> N
     Heartbeats go on at their pace, so an unreachable peer costs one small call an interval, however much it lacks.
     """
     progress = raft.leading(call)
+    if progress and request.quiesce:
+        quiescence.wake(raft)
     if progress and request.entries and call.epoch == progress.epoch:
         # A probe is repeated where it was: that a peer is down says nothing about its log, and falling back to its
         # match_index, which is 0 while a leader is new, would send it the whole log again.
@@ -215,4 +222,5 @@ def _accept(raft: "Raft", token: int, request: AppendEntriesRequest, conflict: L
     proved = request.prev_log_index + len(request.entries)
     if min(request.leader_commit, proved) > log.commit_index:
         raft.commit(min(request.leader_commit, proved))
-    raft.respond(token, AppendEntriesResponse(term=raft.term, success=True), match_index=proved)
+    agrees = request.quiesce and quiescence.agrees(raft, request)
+    raft.respond(token, AppendEntriesResponse(term=raft.term, success=True, quiesced=agrees), match_index=proved)

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from raftsdk.core import election, replication
+from raftsdk.core import election, quiescence, replication
 from raftsdk.core.events import Answered, Received, TransferLeadership
 from raftsdk.core.ready import Call, TransferEnded
 from raftsdk.messages import TimeoutNowRequest, TimeoutNowResponse
@@ -30,6 +30,7 @@ def handle_proposal(raft: "Raft", event: TransferLeadership) -> None:
     if why or target is None:
         raft.end_transfer(TransferEnded(event.token, why))
         return
+    quiescence.note_activity(raft)
     raft.transfer = Transfer(event.token, target, raft.ticks + raft.config.election_timeout_ticks)
     proceed(raft)
 

@@ -6,10 +6,11 @@ import math
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from time import monotonic
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from raftsdk.config import RaftConfig
-from raftsdk.core.events import Event, Persisted, Received, Tick, TransferLeadership
+from raftsdk.core import quiescence
+from raftsdk.core.events import Event, Persisted, Received, Silent, Tick, TransferLeadership
 from raftsdk.core.raft import Raft
 from raftsdk.core.ready import Alarm, ReadReady, Ready, Respond
 from raftsdk.errors import NotLeader
@@ -39,6 +40,8 @@ LEAVING_S = 1.0
 
 STALL_SILENCE_S = 1.0
 """For so long nothing more is said of an event loop that stood still: every group of a host would say the same."""
+
+_NOBODY: Final = frozenset[NodeId]()
 
 _stall_told_at = -STALL_SILENCE_S
 
@@ -77,6 +80,7 @@ class Loop:
         self._ticked_at = monotonic()  # up to when the core knows of the time
         self._alarm: asyncio.TimerHandle | None = None
         self._alarm_at = math.inf  # when it is due, or was
+        self._watched: frozenset[NodeId] | None = _NOBODY  # None: the network watches some of them no more
         self._is_member = raft.membership.member(raft.id) is not None
         self.changed = asyncio.Event()  #: Set, and replaced, whenever role, term, leader or members change.
         self.has_written = asyncio.Event()  #: Set with the first write: a new node's identity is on its disk.
@@ -202,7 +206,20 @@ class Loop:
             for read_index in self.reads.offer():
                 step(read_index)
         self._carry_out(self._raft.ready())
+        if self._raft.quiescence.holds or self._watched != _NOBODY:
+            self._watch()
         self._set_alarm()
+
+    def _watch(self) -> None:
+        """Rely on the lives that the core relies on, and on no others."""
+        watched = quiescence.watched(self._raft)
+        if watched != self._watched:
+            self._watched = watched
+            self._peers.watch(watched, self._config, self._lost)
+
+    def _lost(self, node_id: NodeId) -> None:
+        self._watched = None
+        self.post(Silent(node_id))
 
     def _pass_time(self) -> None:
         """Tell the core how many ticks have passed since it last heard, before anything else that has happened.

@@ -8,6 +8,8 @@ from functools import partial
 from types import TracebackType
 from typing import Final, Self
 
+from msgspec.structs import replace
+
 from raftsdk.checks import check, check_memberships
 from raftsdk.config import RaftConfig
 from raftsdk.core.raft import Raft
@@ -45,7 +47,7 @@ from raftsdk.messages import (
     TransferLeadershipResponse,
     error_response,
 )
-from raftsdk.ports import RaftNetwork, StateMachine, Storage
+from raftsdk.ports import RaftNetwork, StateMachine, Storage, WatchfulNetwork
 from raftsdk.runtime.applied import AppliedState
 from raftsdk.runtime.handler import Handler
 from raftsdk.runtime.joining import Join, Joining
@@ -101,7 +103,8 @@ class RaftNode(Handler):
         self._membership = membership
         self._network = network
         self._storage = storage
-        self._config = config
+        # Without a network that hears other nodes for all groups at once, every group has to be heard by itself.
+        self._config = config if isinstance(network, WatchfulNetwork) else replace(config, quiesce_interval_ticks=0)
         self._rng = rng or random.Random()
         self._join = join
         self._state = AppliedState(state_machine, membership)

@@ -2,8 +2,9 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
+from raftsdk.config import RaftConfig
 from raftsdk.core.events import Answered, CallFailed
 from raftsdk.core.ready import Call
 from raftsdk.errors import RaftError, Refused, StorageFailed, Unreachable
@@ -15,7 +16,7 @@ from raftsdk.messages import (
     RequestVoteRequest,
     TimeoutNowRequest,
 )
-from raftsdk.ports import RaftNetwork, SnapshotStore, Storage
+from raftsdk.ports import RaftNetwork, SnapshotStore, Storage, WatchfulNetwork
 from raftsdk.runtime.snapshots import meta_of
 from raftsdk.types import Membership, NodeId
 
@@ -114,6 +115,17 @@ class Peers:
             except Exception as error:  # addresses come from whoever changes the members, and cost that member alone
                 log.error("%s cannot be reached at %s: %s", target, ", ".join(addresses), error)
         self._located = where
+
+    def watch(self, targets: Collection[NodeId], config: RaftConfig, lost: Callable[[NodeId], None]) -> None:
+        """Have the network say which of `targets` is not heard for an election timeout."""
+        assert isinstance(self._network, WatchfulNetwork), "over any other network nothing quiesces"
+        tick_s = config.tick_interval_ms / 1000
+        self._network.watch(
+            targets,
+            interval_s=config.heartbeat_interval_ticks * tick_s,
+            silence_s=config.election_timeout_ticks * tick_s,
+            lost=lost,
+        )
 
     def _show(self, target: NodeId, error: RaftError) -> None:
         """One line a second for each peer: what it refuses now it will refuse at every heartbeat."""

@@ -16,6 +16,7 @@ from raftsdk.core.events import (
     Propose,
     ReadIndex,
     Received,
+    Silent,
     SnapshotReceived,
     SnapshotTaken,
     Tick,
@@ -177,6 +178,10 @@ class Solo:
         """Let somebody want another leader."""
         self.step(TransferLeadership(self._token(), target))
 
+    def miss(self, node_id: NodeId) -> None:
+        """Let nothing be heard of a node, whatever group it might have been about."""
+        self.step(Silent(node_id))
+
     def take_snapshot(self, meta: SnapshotMeta | None = None) -> SnapshotMeta:
         """Finish a snapshot of everything that was handed out, or the one that is given, which was begun earlier."""
         if meta is None:
@@ -225,7 +230,8 @@ class Solo:
         term = call.request.term
         match call.request:
             case AppendEntriesRequest():
-                self.answer(call, AppendEntriesResponse(term=term, success=True))
+                quiesced = call.request.quiesce
+                self.answer(call, AppendEntriesResponse(term=term, success=True, quiesced=quiesced))
             case RequestVoteRequest():
                 self.answer(call, RequestVoteResponse(term=term, vote_granted=True))
             case InstallSnapshotRequest() as request:
@@ -240,8 +246,11 @@ class Solo:
         term = call.request.term
         match call.request:
             case AppendEntriesRequest():
-                hint = {"conflict_index": conflict[0], "conflict_term": conflict[1]}
-                self.answer(call, AppendEntriesResponse(term=term, success=False, **hint))
+                index, conflict_term = conflict
+                refusal = AppendEntriesResponse(
+                    term=term, success=False, conflict_index=index, conflict_term=conflict_term
+                )
+                self.answer(call, refusal)
             case RequestVoteRequest():
                 self.answer(call, RequestVoteResponse(term=term, vote_granted=False))
             case InstallSnapshotRequest():

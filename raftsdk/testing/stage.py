@@ -20,6 +20,7 @@ from raftsdk.core.events import (
     Propose,
     ReadIndex,
     Received,
+    Silent,
     SnapshotReceived,
     SnapshotTaken,
     Tick,
@@ -157,6 +158,10 @@ class Stage:
     def transfer_leadership(self, node_id: NodeId, target: NodeId | None = None) -> None:
         """Ask a node to hand over leadership."""
         self._step(self.actors[node_id], TransferLeadership(self._token(), target))
+
+    def miss(self, node_id: NodeId, silent: NodeId) -> None:
+        """Tell a node that nothing is heard of another."""
+        self._step(self.actors[node_id], Silent(silent))
 
     def read(self, node_id: NodeId, *, lease: bool = False) -> None:
         """Ask a node at which index a linearizable read may be served."""
@@ -378,8 +383,9 @@ def status_lines(actor: Actor) -> list[str]:
     raft = actor.raft
     if raft is None:
         return [f"{actor.id} is down"]
+    quiesced = " quiesced" if raft.quiescence.holds else ""
     line = (
-        f"{actor.id}@{raft.term} {raft.role.value} last={last_text(raft)} commit={raft.log.commit_index}"
+        f"{actor.id}@{raft.term} {raft.role.value}{quiesced} last={last_text(raft)} commit={raft.log.commit_index}"
         f" durable={raft.log.durable_index}"
     )
     peers = [f"{peer}:{progress}" for peer, progress in raft.progress.items()]

@@ -12,6 +12,7 @@ line `---`, and what happened. A block without `---` is silent set-up. Nodes are
     start n4               put a node on the stage that nobody knows yet, and that knows nobody
     transfer n1 [n2]       ask n1 to hand over leadership (to n2)
     read n1 [lease]        ask n1 at which index a linearizable read may be served
+    silent n2 n1           n2 is told that nothing is heard of n1's node, whatever group it might be about
     snapshot n1            n1 takes a snapshot of all it has applied, and cuts its log
     stabilize              deliver messages until none is under way, but not over wires that are held
     deliver [n1→n2] [2|#2] deliver what is under way now: all of it, the two oldest, only the second oldest
@@ -66,6 +67,7 @@ _SETTINGS = {
     "clock_drift": "max_clock_drift_percent",
     "disk_timeout": "disk_timeout_ticks",
     "campaign_delay": "campaign_delay_ticks",
+    "quiesce": "quiesce_interval_ticks",
 }
 
 
@@ -134,7 +136,7 @@ class _Play:
     def cluster(self, words: list[str]) -> None:
         given = _settings(words, ["nodes", "learners", "leader", *_SETTINGS])
         values: dict[str, Any] = {"election_timeout_ticks": 10, "heartbeat_interval_ticks": 3}
-        values |= {"snapshot_trailing_entries": 0}
+        values |= {"snapshot_trailing_entries": 0, "quiesce_interval_ticks": 0}
         values |= {_SETTINGS[name]: _value(text) for name, text in given.items() if name in _SETTINGS}
         values["max_command_bytes"] = min(RaftConfig().max_command_bytes, values.get("max_uncommitted_bytes", 2**30))
         learners = given["learners"].split(",") if "learners" in given else []
@@ -209,6 +211,9 @@ class _Play:
 
     def transfer(self, words: list[str]) -> None:
         self._stage.transfer_leadership(self._running(*words[:1]), self._node(*words[1:]) if words[1:] else None)
+
+    def silent(self, words: list[str]) -> None:
+        self._stage.miss(self._running(*words[:1]), self._node(*words[1:]))
 
     def read(self, words: list[str]) -> None:
         if words[1:] not in ([], ["lease"]):
@@ -350,6 +355,7 @@ _COMMANDS: dict[str, Callable[[_Play, list[str]], None]] = {
     "members": _Play.members,
     "start": _Play.start,
     "transfer": _Play.transfer,
+    "silent": _Play.silent,
     "read": _Play.read,
     "snapshot": _Play.snapshot,
     "stabilize": _Play.stabilize,

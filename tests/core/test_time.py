@@ -3,25 +3,28 @@
 from random import Random
 
 import pytest
+from msgspec.structs import replace
 
 from raftsdk.config import RaftConfig
+from raftsdk.core import quiescence
 from raftsdk.core.events import Tick
 from raftsdk.messages import AppendEntriesRequest, RequestVoteRequest
 from raftsdk.testing.solo import Solo
 
 CONFIG = RaftConfig(election_timeout_ticks=10, heartbeat_interval_ticks=3, disk_timeout_ticks=15, lease_reads=True)
+QUIET = replace(CONFIG, lease_reads=False, quiesce_interval_ticks=40)
 
 
 class Twins:
     """Two nodes to which the same happens. One is told of every tick, the other of all until something is due."""
 
-    def __init__(self, seed: int) -> None:
-        self.patient, self.sleepy = (Solo(nodes=3, config=CONFIG, seed=seed) for _ in range(2))
+    def __init__(self, seed: int, config: RaftConfig) -> None:
+        self.patient, self.sleepy = (Solo(nodes=3, config=config, seed=seed) for _ in range(2))
         self.both = (self.patient, self.sleepy)
         self.rng = Random(seed)
 
     def pass_time(self) -> None:
-        ticks = self.rng.randint(1, 25)
+        ticks = self.rng.choice((self.rng.randint(1, 25), self.rng.randint(1, 25), self.rng.randint(25, 130)))
         self.patient.tick(ticks)
         while ticks:
             passed = min(ticks, self.sleepy.raft.ticks_until_due)
@@ -61,6 +64,7 @@ class Twins:
         raft = self.patient.raft
         term = max(raft.term + self.rng.choice((0, 0, 1)), 1)
         leader = "n2" if raft.leader_id is None or term > raft.term else raft.leader_id
+        quiesce = self.rng.random() < 0.5
         asks = leader == "n1" or self.rng.random() < 0.3
         for node in self.both:
             if asks:
@@ -72,9 +76,25 @@ class Twins:
             else:
                 node.receive(
                     AppendEntriesRequest(
-                        term=term, leader_id=leader, prev_log_index=0, prev_log_term=0, leader_commit=0, entries=[]
+                        term=term,
+                        leader_id=leader,
+                        prev_log_index=0,
+                        prev_log_term=0,
+                        leader_commit=0,
+                        entries=[],
+                        quiesce=quiesce,
                     )
                 )
+
+    def miss_a_node(self) -> None:
+        missed = self.rng.choice(("n2", "n3"))
+        for node in self.both:
+            node.miss(missed)
+
+    def end_all_calls(self) -> None:
+        for node in self.both:
+            for call in node.take_calls():
+                node.succeed(call)
 
     def look_the_same(self) -> None:
         seen = [
@@ -83,6 +103,7 @@ class Twins:
                 node.raft.term,
                 node.raft.leader_id,
                 node.raft.now,
+                quiescence.watched(node.raft),
                 node.raft.ticks_until_due,
                 node.raft.log.last_index,
                 node.raft.log.commit_index,
@@ -99,11 +120,15 @@ class Twins:
 
 
 @pytest.mark.parametrize("seed", range(60))
-def test_a_node_told_of_many_ticks_at_once_does_what_it_would_have_done_one_by_one(seed: int) -> None:
-    twins = Twins(seed)
+@pytest.mark.parametrize("config", [CONFIG, QUIET], ids=["with leases", "quiescing"])
+def test_a_node_told_of_many_ticks_at_once_does_what_it_would_have_done_one_by_one(
+    config: RaftConfig, seed: int
+) -> None:
+    twins = Twins(seed, config)
     happenings = (
         *(twins.pass_time, twins.end_a_call, twins.end_a_call, twins.propose, twins.read),
         *(twins.hold_or_persist, twins.hand_over, twins.hear_a_peer),
+        *(twins.pass_time, twins.end_all_calls, twins.end_all_calls, twins.miss_a_node),
     )
     for _ in range(150):
         twins.rng.choice(happenings)()

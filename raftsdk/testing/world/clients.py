@@ -87,6 +87,9 @@ class Client(Endpoint):
         world, chance = self._world, self._chance
         if world.is_healing and not self._is_last:
             return
+        if not self._is_last and (lull_us := world.scenario.lull_us) and world.now // lull_us % 2:
+            world.after(lull_us - world.now % lull_us, self.act)
+            return
         world.happens(self.name, b"acts")
         if self._has_session and not self._session_id:
             self._call(OpenSessionRequest(), self._session_opened)

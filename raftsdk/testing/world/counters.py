@@ -29,6 +29,8 @@ class Counters(Struct):
     failed_syncs: int = 0
     wiped_disks: int = 0
     transfers: int = 0
+    quiescences: int = 0  #: Of leaders.
+    silences: int = 0  #: Nodes that were relied on and not heard.
     lost: int = 0
     duplicates: int = 0
     damaged: int = 0
@@ -51,6 +53,8 @@ FLOORS: Final[Mapping[str, int]] = {
     "torn_writes": 200,
     "failed_syncs": 100,
     "transfers": 50,
+    "quiescences": 1_000,
+    "silences": 200,
 }
 """The least that 400 seeds of 10,000 events must have seen; other runs in proportion."""
 

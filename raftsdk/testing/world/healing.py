@@ -10,6 +10,7 @@ from raftsdk.testing.safety import SafetyViolation, demand
 from raftsdk.testing.world.bulk import complete, joined
 from raftsdk.testing.world.clients import Client
 from raftsdk.testing.world.disk import Fate
+from raftsdk.types import NodeId, Term
 
 if TYPE_CHECKING:
     from raftsdk.testing.world.node import Node
@@ -17,6 +18,12 @@ if TYPE_CHECKING:
 
 TIMEOUTS: Final = 20
 """Election timeouts, on the slowest clock, within which the cluster has to be well."""
+
+QUIET_TIMEOUTS: Final = 6
+"""Election timeouts for which a quiet cluster is looked at: nobody who misses heartbeats would wait so long."""
+
+FAILOVER_TIMEOUTS: Final = 10
+"""Election timeouts in which somebody else has to lead, after a split vote or two."""
 
 SLOWEST_CLOCK: Final = 0.8
 
@@ -38,6 +45,12 @@ class Healing:
         self._wait(until, lambda: fresh.has_written, "the healed cluster serves nothing")
         self._wait(until, self._is_quiet, "the healed cluster does not come to rest")
         self._demand_equal_states()
+        config = world.scenario.config
+        if config.quiesce_interval_ticks and not config.lease_reads:
+            self._wait(until, self._has_quiesced, "the healed cluster does not quiesce")
+            if config.pre_vote and config.check_quorum:
+                self._demand_the_same_leader()
+            self._demand_another_leader()
         verdict = world.workload.verdict()
         demand(verdict.answer is Answer.YES, lambda: f"the clients' history: {verdict}")
 
@@ -93,6 +106,38 @@ class Healing:
         applied = {node.state.index for node in self._members()}
         busy = any(client.operation is not None for client in world.clients)
         return self._is_whole() and not busy and applied == {len(world.safety.committed)}
+
+    def _has_quiesced(self) -> bool:
+        return all(node.raft is not None and node.raft.quiescence.holds for node in self._members())
+
+    def _demand_the_same_leader(self) -> None:
+        """Nobody is elected because it is quiet. (Without pre-vote and check-quorum, somebody may be: a heartbeat from
+        before, five timeouts late, wakes a follower of which nobody knows that it waits.)
+        """
+        world = self._world
+        before = self._terms()
+        until = world.now + QUIET_TIMEOUTS * world.scenario.election_us
+        while world.now < until:
+            world.step()
+        demand(self._terms() == before, lambda: f"elections without need: {before} became {self._terms()}")
+
+    def _demand_another_leader(self) -> None:
+        """A leader that falls silent while it is quiet is missed as soon as any other."""
+        world = self._world
+        leader, voters = world.leader(), world.membership.voters()
+        assert leader is not None, "a quiet cluster has a leader"
+        if len(voters - {leader.id}) <= len(voters) // 2:
+            return
+        leader.crash(Fate.KEPT)
+        until = world.now + int(FAILOVER_TIMEOUTS * world.scenario.election_us / SLOWEST_CLOCK)
+        while world.leader() is None:  # and the old one stays where it is
+            world.step()
+            demand(world.now < until, lambda: f"nobody misses the leader of a quiet cluster: {self._picture()}")
+        leader.start()
+        self._wait(until + (until - world.now), self._is_quiet, "the leader that was missed does not come back")
+
+    def _terms(self) -> list[tuple[Term, NodeId | None]]:
+        return [(node.raft.term, node.raft.leader_id) for node in self._members() if node.raft is not None]
 
     def _demand_equal_states(self) -> None:
         """The durability scan: the committed log, applied to a fresh state, is what every member has come to.

@@ -108,6 +108,17 @@ class Network:
             world.counters.duplicates += 1
             world.after(self._delay_us() + late_us, self._arrive, source, target, frame)
 
+    def beat(self, source: NodeId, target: NodeId) -> None:
+        """Let `target` hear from `source`, for all groups of both, if nothing is in the way."""
+        if (source, target) in self._cuts or (not self._calm and self._chance.random() < self._scenario.loss):
+            return
+        self._world.after(self._delay_us(), self._beat_arrives, source, target)
+
+    def _beat_arrives(self, source: NodeId, target: NodeId) -> None:
+        endpoint = self._endpoints[target]
+        if not endpoint.is_stalled(self._beat_arrives, source, target) and endpoint.is_up:
+            endpoint.heard(source)
+
     def _delay_us(self) -> int:
         chance, scenario = self._chance, self._scenario
         delay_us = int(scenario.latency_us * (0.3 + chance.expovariate(1.4)))
@@ -150,6 +161,7 @@ class Network:
         message = self._codec.decode(MessageKind(frame.kind), frame.body)
         if type(message) is AppendEntriesRequest:
             check_memberships(message)
+        endpoint.heard(source)
         endpoint.receive(source, frame.call_id, bool(frame.flags), message)
 
 
@@ -171,6 +183,9 @@ class Endpoint:
     def is_stalled(self, action: Callable[..., None], *args: object) -> bool:
         """Whether this must wait, and will be called again: the process stands still."""
         return False
+
+    def heard(self, source: str) -> None:
+        """Something has arrived, whatever it is."""
 
     def call(self, target: NodeId, request: Request, deadline: int, ended: Ended) -> int:
         """Ask `target`; `ended` is told once, at the latest when `expire` is called after the deadline."""

@@ -10,6 +10,7 @@ from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, Final
 
+from raftsdk.core import quiescence
 from raftsdk.core.election import Role
 from raftsdk.core.events import (
     Answered,
@@ -18,6 +19,7 @@ from raftsdk.core.events import (
     Persisted,
     ReadIndex,
     Received,
+    Silent,
     Tick,
     TransferLeadership,
 )
@@ -133,6 +135,10 @@ class Node(Endpoint):
         self._promises: deque[Respond] = deque()
         self._next_token = 0
         self._last_tick_at = world.now
+        self._heard_at: dict[str, int] = {}
+        self._watched_since: dict[NodeId, int] = {}
+        self._beats_in = 0  # ticks
+        self._was_quiet = False
         self.bulk.start()
         world.safety.starts(self, self.raft)
         self._wake()
@@ -194,7 +200,32 @@ class Node(Endpoint):
         lapsed = max(round((world.now - self._last_tick_at) / self._tick_us), 1)
         self._last_tick_at = world.now
         world.after(int(self._tick_us), self._tick, life)
+        self._watch(self.raft)
         self.post(Tick(lapsed))
+
+    # -- other nodes, for all groups at once
+
+    def heard(self, source: str) -> None:
+        """Something has arrived from there."""
+        self._heard_at[source] = self._world.now
+
+    def _watch(self, raft: Raft) -> None:
+        """As `WatchfulNetwork.watch` does it: let those whom the core relies on hear this node, and miss them."""
+        world, config = self._world, self._world.scenario.config
+        watched = quiescence.watched(raft)
+        self._watched_since = {target: self._watched_since.get(target, world.now) for target in sorted(watched)}
+        is_quiet = raft.leads and raft.quiescence.holds
+        world.counters.quiescences += is_quiet and not self._was_quiet
+        self._was_quiet = is_quiet
+        self._beats_in -= 1
+        if self._beats_in <= 0:
+            self._beats_in = config.heartbeat_interval_ticks
+            for target in sorted(world.nodes.keys() - {self.id} if world.scenario.other_groups else watched):
+                world.network.beat(self.id, target)
+        for target, since in self._watched_since.items():
+            if world.now - max(since, self._heard_at.get(target, 0)) > config.election_timeout_ticks * self._tick_us:
+                world.counters.silences += 1
+                self.post(Silent(target))
 
     # -- facts
 

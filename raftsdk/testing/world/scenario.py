@@ -8,6 +8,7 @@ from random import Random
 from typing import Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from raftsdk.config import RaftConfig
 from raftsdk.testing.world.faults import Fault, draw_faults
@@ -55,6 +56,10 @@ class Scenario(Struct, frozen=True, kw_only=True):
     sessions: float  #: Share of the clients that have a session.
     keys: int
 
+    # -- quiet times
+    lull_us: int  #: Clients begin nothing for so long, in turns with as long a time of work; 0: never.
+    other_groups: bool  #: Nodes hear each other anyway, as when they have other groups that have quiesced.
+
     @property
     def election_us(self) -> int:
         """The shortest election timeout, on a clock that is right."""
@@ -67,6 +72,8 @@ def draw(seed: int, events: int, voters: int | None = None) -> Scenario:
     drawn = chance.choice(SIZES)
     slowest, fastest, drift_percent = chance.choice(CLOCKS)
     config = _draw_config(chance, drift_percent)
+    quiet = Random(f"{seed}:quiet")  # of its own: what is drawn above stands for what it stood for before
+    config = replace(config, quiesce_interval_ticks=config.election_timeout_ticks * quiet.choice((0, 2, 5, 50)))
     election_us = config.election_timeout_ticks * TICK_US
     return Scenario(
         seed=seed,
@@ -92,6 +99,8 @@ def draw(seed: int, events: int, voters: int | None = None) -> Scenario:
         reads=chance.choice((0.1, 0.3, 0.6)),
         sessions=chance.choice((0, 0.5, 1)),
         keys=chance.choice((1, 2, 5)),
+        lull_us=election_us * quiet.choice((0, 0, 4, 10)),
+        other_groups=quiet.random() < 0.5,
     )
 
 

@@ -99,6 +99,7 @@ class Client:
         self._nodes: list[tuple[str, ...]] = [(address,) for address in addresses]  # each node's addresses
         self._links: dict[tuple[str, ...], Link] = {}
         self._preferred = self._nodes[0]  # who answered last, or is said to lead
+        self._loop: asyncio.AbstractEventLoop | None = None  # looked up once: it is a system call
 
     async def __aenter__(self) -> Self:
         return self
@@ -181,13 +182,15 @@ class Client:
 
     async def _ask(self, request: Request, *, repeatable: bool) -> Response:
         """Attempt after attempt, until one is answered, must not be repeated, or comes too late."""
-        history = _History(asyncio.get_running_loop().time() + self._timeout_s)
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
+        history = _History(self._loop.time() + self._timeout_s)
         while True:
             asked = self._preferred
             try:
                 return await self._attempt(asked, request, history, repeatable=repeatable)
             except _PASSING as error:
-                history.obstacle = error
+                history.obstacle, history.has_waited = error, True
             except TimeoutError:
                 break
             if (history.in_doubt and not repeatable) or not await self._before_next(asked, history):
@@ -205,11 +208,16 @@ class Client:
         """
         link = self._link(node)
         if not link.status.connected:
+            history.has_waited = True
             async with asyncio.timeout_at(history.deadline):
                 await link.attempted()
         future = _send(link, request, self._group)
         doubted_before, history.in_doubt = history.in_doubt, True
-        response = await self._answer(node, future, history.deadline, repeatable=repeatable)
+        if repeatable or history.has_waited:
+            response = await self._answer(node, future, history.deadline, repeatable=repeatable)
+        else:
+            # The connection waits for `timeout_ms` as well, with one timer for all that wait.
+            response = await future
         if not isinstance(response, ErrorResponse):
             return response
         if isinstance(request, _CHANGES) and response.code not in list(ErrorCode):
@@ -299,5 +307,6 @@ class _History:
 
     def __init__(self, deadline: float) -> None:
         self.deadline = deadline  # in the event loop's time, for all of them together
+        self.has_waited = False  # some of that time is over
         self.in_doubt = False  # some attempt may have been carried out
         self.obstacle: RaftError = Unreachable("no node answered in time")

@@ -29,6 +29,8 @@ class AppliedState:
 
     def __init__(self, state_machine: StateMachine, membership: Membership) -> None:
         self.state_machine = state_machine
+        #: Whether it can be written down and read again; which takes a while to find out.
+        self.can_snapshot = isinstance(state_machine, SnapshotStateMachine)
         self.sessions = Sessions()
         self.index: LogIndex = 0
         self.term: Term = 0  #: Of that entry.
@@ -82,11 +84,6 @@ class AppliedState:
         return result
 
     # -- snapshots
-
-    @property
-    def can_snapshot(self) -> bool:
-        """Whether the state machine can be written down and read again."""
-        return isinstance(self.state_machine, SnapshotStateMachine)
 
     def snapshot(self) -> AsyncGenerator[bytes, None]:
         """The state as it is now, in pieces: to be read while further entries are applied."""

@@ -53,6 +53,7 @@ class OwnSnapshots:
         self._storage = storage
         self._config = config
         self._post = post
+        self._is_store = isinstance(storage, SnapshotStore)  # which takes a while to find out
         self._task: asyncio.Task[SnapshotMeta] | None = None
         self._base_index: LogIndex = 0  # of the last snapshot, or of the last attempt at one
         self._base_bytes = 0  # how much was applied by then
@@ -62,7 +63,7 @@ class OwnSnapshots:
     @property
     def possible(self) -> bool:
         """Whether the store and the state machine have what snapshots take, one's own and another's."""
-        return isinstance(self._storage, SnapshotStore) and self._state.can_snapshot
+        return self._is_store and self._state.can_snapshot
 
     # -- what the loop reports
 
@@ -102,7 +103,7 @@ class OwnSnapshots:
             raise
 
     def _obstacle(self) -> str | None:
-        if not isinstance(self._storage, SnapshotStore):
+        if not self._is_store:
             return f"{type(self._storage).__name__} keeps no snapshots"
         if not self._state.can_snapshot:
             return f"{type(self._state.state_machine).__name__} has no snapshot and restore"

@@ -145,7 +145,7 @@ class LinkConfig(_Settings, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     max_snapshot_bytes_per_second: Annotated[
         int,
         Meta(ge=0, le=2**40, description="Of snapshots to all peers together, so that other traffic has room; 0: any."),
-    ] = 0
+    ] = 32 * MIB
 
 
 class Clients(StrEnum):

@@ -26,6 +26,7 @@ class Progress:
         "epoch",
         "first_epoch",
         "match_index",
+        "missed_since",
         "next_index",
         "outstanding",
         "recently_active",
@@ -41,6 +42,7 @@ class Progress:
         self.epoch = self.first_epoch = first_epoch  #: No call of an earlier one was to this peer as it is now.
         self.waiting = False  #: A call failed: send nothing but heartbeats until one of them is answered.
         self.recently_active = True  #: Heard from since the last check of the quorum (a new leader gives credit).
+        self.missed_since = -1  #: In the leader's ticks: since when no heartbeat was answered; -1: the last one was.
         self.confirmed_round = 0  #: The last round of reads for which it followed this leader.
         self.confirmed_at = -1  #: When, in the leader's ticks, the last call began that it answered as a follower.
 

@@ -5,13 +5,16 @@ each other for all their groups at once (`ports.WatchfulNetwork.watch`); `Silent
 heartbeats remain, for whatever that may miss: followers of a leader that is none any more, on a node that lives, wait
 for two of them and not for ever.
 
-All must agree. A heartbeat with `quiesce` asks, `quiesced` in its answer agrees; who knows of neither answers without,
-and the leader goes on as ever. A follower that waits and a leader that does not is no harm, nor the reverse: the
-ordinary heartbeat, and any other request, ends it. (CockroachDB's quiescent ranges, TiKV's hibernating regions.)
+All who are there must agree. A heartbeat with `quiesce` asks, `quiesced` in its answer agrees; who knows of neither
+answers without, and the leader goes on as ever. A follower that waits and a leader that does not is no harm, nor the
+reverse: the ordinary heartbeat, and any other request, ends it. (CockroachDB's quiescent ranges, TiKV's hibernating
+regions.)
 """
 
 from typing import TYPE_CHECKING
 
+from raftsdk.core.progress import Progress
+from raftsdk.core.quorum import has_quorum
 from raftsdk.messages import AppendEntriesRequest, AppendEntriesResponse, RequestVoteRequest
 from raftsdk.types import NodeId
 
@@ -48,11 +51,11 @@ def heartbeat_interval_ticks(raft: "Raft") -> int:
 
 
 def watched(raft: "Raft") -> frozenset[NodeId]:
-    """On whose life this node relies: a follower on its leader's, a leader on everybody's."""
+    """On whose life this node relies: a follower on its leader's, a leader on those who agreed."""
     if not raft.quiescence.holds:
         return frozenset()
     if raft.leads:
-        return frozenset(raft.progress)
+        return frozenset(raft.progress.keys() & raft.quiescence.agreed)
     assert raft.leader_id is not None, "a follower quiesces for its leader"
     return frozenset({raft.leader_id})
 
@@ -75,12 +78,22 @@ def is_due(raft: "Raft") -> bool:
         and raft.transfer is None
         and log.commit_index == log.last_index == log.durable_index
         and not raft.membership.outgoing
-        and all(progress.match_index == log.last_index and not progress.waiting for progress in raft.progress.values())
+        and all(
+            (progress.match_index == log.last_index and not progress.waiting) or _is_missing(raft, progress)
+            for progress in raft.progress.values()
+        )
     )
 
 
+def _is_missing(raft: "Raft", progress: Progress) -> bool:
+    """Whether a peer has answered no heartbeat for an election timeout. A group need not be awake for it, as long as
+    there is a quorum: when it is back it will ask who leads. Or all groups of a node that dies would be awake at once.
+    """
+    return progress.missed_since >= 0 and raft.ticks - progress.missed_since >= raft.config.election_timeout_ticks
+
+
 def ask(raft: "Raft") -> None:
-    """A heartbeat with `quiesce` goes to everybody. A leader alone needs no answer.
+    """A heartbeat with `quiesce` goes to everybody.
 
     Who has agreed once need not do so again: where answers take longer than a heartbeat interval, nobody ever would
     have agreed to the last heartbeat.
@@ -89,7 +102,7 @@ def ask(raft: "Raft") -> None:
     if quiescence.asked_at < 0:
         quiescence.asked_at = raft.now
         quiescence.agreed.clear()
-    quiescence.holds |= not raft.progress
+    _settle(raft)  # a leader alone needs no answer
 
 
 def handle_answer(raft: "Raft", call: "Call", response: AppendEntriesResponse) -> None:
@@ -99,7 +112,22 @@ def handle_answer(raft: "Raft", call: "Call", response: AppendEntriesResponse) -
         wake(raft)
     elif 0 <= quiescence.asked_at <= call.started_at:
         quiescence.agreed.add(call.target)
-        quiescence.holds |= quiescence.agreed >= raft.progress.keys()
+        _settle(raft)
+
+
+def _settle(raft: "Raft") -> None:
+    """Quiesce, if a quorum has agreed, and everybody who is there."""
+    quiescence = raft.quiescence
+    there = {peer for peer, progress in raft.progress.items() if not _is_missing(raft, progress)}
+    quiescence.holds |= quiescence.agreed >= there and has_quorum(raft.log.halves, quiescence.agreed | {raft.id})
+
+
+def handle_failure(raft: "Raft", progress: Progress, request: AppendEntriesRequest) -> None:
+    """A heartbeat is not answered."""
+    if progress.missed_since < 0:
+        progress.missed_since = raft.ticks
+    if request.quiesce and not _is_missing(raft, progress):
+        wake(raft)
 
 
 def note_activity(raft: "Raft") -> None:

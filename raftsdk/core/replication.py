@@ -101,6 +101,7 @@ def note_sign_of_life(raft: "Raft", call: Call, progress: Progress, term: Term) 
     """The peer answered a call of this term; in the same term, so it followed this leader after the call began."""
     progress.recently_active = True
     progress.waiting = False
+    progress.missed_since = -1
     if term == raft.term:
         progress.confirmed_round = max(progress.confirmed_round, call.round)
         progress.confirmed_at = max(progress.confirmed_at, call.started_at)
@@ -113,8 +114,8 @@ def handle_failure(raft: "Raft", call: Call, request: AppendEntriesRequest) -> N
     Heartbeats go on at their pace, so an unreachable peer costs one small call an interval, however much it lacks.
     """
     progress = raft.leading(call)
-    if progress and request.quiesce:
-        quiescence.wake(raft)
+    if progress and not request.entries:
+        quiescence.handle_failure(raft, progress, request)
     if progress and request.entries and call.epoch == progress.epoch:
         # A probe is repeated where it was: that a peer is down says nothing about its log, and falling back to its
         # match_index, which is 0 while a leader is new, would send it the whole log again.

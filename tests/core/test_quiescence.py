@@ -123,6 +123,41 @@ def test_a_peer_that_knows_nothing_of_it_keeps_the_leader_awake() -> None:
     assert not holds(node)
 
 
+def beat_without_n3(node: Solo, ticks: int) -> None:
+    for _ in range(ticks):
+        node.tick()
+        for call in node.take_calls():
+            if call.target == "n3":
+                node.fail(call)
+            else:
+                node.succeed(call)
+
+
+def test_a_member_that_is_down_is_not_waited_for_when_it_was_missed_for_an_election_timeout() -> None:
+    node = leader()
+    beat_without_n3(node, CONFIG.election_timeout_ticks)
+    assert not holds(node)
+    beat_without_n3(node, 3 * CONFIG.heartbeat_interval_ticks)
+    assert holds(node)
+    assert quiescence.watched(node.raft) == {"n2"}
+    beat_without_n3(node, 2 * CONFIG.quiesce_interval_ticks)
+    assert holds(node)
+    node.receive(vote("n3", 2))  # it is back, and asks who leads
+    assert not holds(node)
+
+
+def test_a_leader_without_a_quorum_never_quiesces() -> None:
+    node = leader(nodes=5)
+    for _ in range(CONFIG.election_timeout_ticks + 20):
+        node.tick()
+        for call in node.take_calls():
+            if call.target == "n2":
+                node.succeed(call)
+            else:
+                node.fail(call)
+    assert not holds(node)
+
+
 def test_a_slow_heartbeat_that_is_lost_ends_it() -> None:
     node = quiesced()
     node.tick(CONFIG.quiesce_interval_ticks)

@@ -20,7 +20,7 @@ from raftsdk.types import Identity, NodeId
 from raftsdk.wire.rpc import RpcNetwork
 from raftsdk.wire.snapshot import PIECE_TIMEOUTS, STALL_TIMEOUTS
 
-CALL_TIMEOUT_S = 1.0
+CALL_TIMEOUT_S = 0.5
 
 CAUGHT_BY: dict[Callable[[RaftNetwork], RaftNetwork], str | list[str]] = {
     broken.AnswersForTheSilent: "a call that is never answered raises Unreachable within the deadline",

@@ -46,7 +46,7 @@ async def test_who_was_stopped_for_a_while_answers_no_read_from_its_past(
     await ROWS["pause"].run(tmp_path, seed=2, faults=pauses, nodes=nodes, transport=transport, settings=settings)
 
 
-@pytest.mark.parametrize(("nodes", "partitions"), [(3, 3), (5, 7)])
+@pytest.mark.parametrize(("nodes", "partitions"), [(3, 5), (5, 5)])
 async def test_the_part_of_a_network_that_has_a_majority_serves_whatever_the_parts(
     tmp_path: Path, nodes: int, partitions: int
 ) -> None:
@@ -59,7 +59,7 @@ async def test_a_cut_in_one_direction_costs_at_most_two_terms_and_a_leader_that_
     await ROWS["one way"].run(tmp_path, seed=4)
 
 
-@pytest.mark.parametrize(("nodes", "partitions"), [(3, 3), (5, 3)])
+@pytest.mark.parametrize(("nodes", "partitions"), [(3, 5), (5, 5)])  # of three, each might cut off the leader
 async def test_a_network_whose_kernel_drops_packets_falls_apart_as_one_of_proxies_does(
     tmp_path: Path, nodes: int, partitions: int
 ) -> None:

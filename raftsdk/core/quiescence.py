@@ -166,12 +166,12 @@ def agrees(raft: "Raft", request: AppendEntriesRequest) -> bool:
 
 
 def handle_campaign(raft: "Raft", request: RequestVoteRequest) -> None:
-    """Somebody misses a leader. A leader shows that it lives; a follower, on whose refusal that leader counts, goes on
-    waiting, unless it is the leader itself who campaigns: it has given up, though its node may live on.
+    """Somebody misses a leader. A leader shows that it lives; a quiet follower, on whose refusal that leader counts,
+    goes on waiting, unless it is the leader itself who campaigns: it has given up, though its node may live on.
     """
     if raft.leads:
         wake(raft)
-    elif request.candidate_id == raft.leader_id and request.term > raft.term:
+    elif raft.quiescence.holds and request.candidate_id == raft.leader_id and request.term > raft.term:
         raft.quiescence.holds = False
         raft.restart_election_timer()
 

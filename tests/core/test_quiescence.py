@@ -14,6 +14,7 @@ from raftsdk.messages import (
     AppendEntriesResponse,
     ReadIndexRequest,
     RequestVoteRequest,
+    RequestVoteResponse,
 )
 from raftsdk.testing.solo import Solo
 
@@ -251,6 +252,15 @@ def test_a_follower_sticks_to_a_quiesced_leader_but_not_to_one_that_campaigns() 
     assert holds(node)
     node.receive(vote("n2", 2))
     assert not holds(node)
+
+
+def test_a_follower_that_is_awake_votes_for_the_leader_it_has_not_heard_for_an_election_timeout() -> None:
+    node = Solo(1, 1, config=CONFIG, commit=2)
+    node.receive(heartbeat(quiesce=False))
+    node.tick(CONFIG.election_timeout_ticks)
+    reply = node.receive(vote("n2", 2))
+    assert isinstance(reply, RequestVoteResponse)
+    assert reply.vote_granted
 
 
 def test_a_follower_whose_leader_falls_silent_has_waited_an_election_timeout_already() -> None:

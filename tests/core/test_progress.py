@@ -160,9 +160,12 @@ class LeaderAndItsPeer(RuleBasedStateMachine):
         assert any(_has_all(node, self.leader, commit) for node in (self.peer, self.third))
 
     def teardown(self) -> None:
-        """From whatever state: once calls get through, heartbeats bring the peer everything."""
+        """From whatever state: once calls get through, heartbeats bring the peer everything; the first is a slow one
+        where the group has quiesced without that peer.
+        """
         for _ in range(3):
-            self.heartbeat()
+            self.leader.tick(max(self.leader.raft.ticks_until_due, self.leader.config.heartbeat_interval_ticks))
+            self._take()
             self.the_third_is_out_of_reach()
             while self.under_way:
                 flight = self.under_way.pop(0)

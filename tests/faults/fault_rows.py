@@ -81,7 +81,7 @@ ROWS: Final = {
     "pause": Row(scenario=pause_processes, in_tests=10, in_soak=200, operations=3_000, setting=LEASES),
     "partition": Row(scenario=part_the_network, in_tests=10, in_soak=200, operations=3_500, setting=BY_PROXY),
     "one way": Row(scenario=cut_one_way, in_tests=6, in_soak=100, operations=2_500, setting=BY_PROXY),
-    "kernel partition": Row(scenario=part_the_network, in_tests=6, in_soak=100, operations=2_000, setting=BY_KERNEL),
+    "kernel partition": Row(scenario=part_the_network, in_tests=10, in_soak=100, operations=3_300, setting=BY_KERNEL),
     "kernel one way": Row(scenario=cut_one_way, in_tests=3, in_soak=50, operations=1_500, setting=BY_KERNEL),
     # Over links that carry every byte alone, large values would leave no time for small ones.
     "bad links": Row(

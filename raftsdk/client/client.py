@@ -99,7 +99,6 @@ class Client:
         self._nodes: list[tuple[str, ...]] = [(address,) for address in addresses]  # each node's addresses
         self._links: dict[tuple[str, ...], Link] = {}
         self._preferred = self._nodes[0]  # who answered last, or is said to lead
-        self._loop: asyncio.AbstractEventLoop | None = None  # looked up once: it is a system call
 
     async def __aenter__(self) -> Self:
         return self
@@ -182,9 +181,7 @@ class Client:
 
     async def _ask(self, request: Request, *, repeatable: bool) -> Response:
         """Attempt after attempt, until one is answered, must not be repeated, or comes too late."""
-        if self._loop is None:
-            self._loop = asyncio.get_running_loop()
-        history = _History(self._loop.time() + self._timeout_s)
+        history = _History(asyncio.get_running_loop().time() + self._timeout_s)
         while True:
             asked = self._preferred
             try:
@@ -264,9 +261,13 @@ class Client:
         return tuple(address for address in addresses if scheme(address) in TLS_SCHEMES or not self._encrypted)
 
     def _know(self, addresses: tuple[str, ...]) -> tuple[str, ...]:
-        """The entry of `self._nodes` for the node with these addresses; a new one if there is none yet."""
+        """The entry of `self._nodes` under which all of these addresses are tried; a new one if there is none yet.
+
+        One with some of them will not do: a leader that has left the address we were given, and named another besides,
+        would be looked for where it was, time and again, between two questions to the follower that names it.
+        """
         for node in self._nodes:
-            if set(node) & set(addresses):
+            if set(addresses) <= set(node):
                 return node
         self._nodes.append(addresses)
         return addresses

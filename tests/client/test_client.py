@@ -319,6 +319,19 @@ async def test_a_leader_that_nobody_can_reach_is_given_up_for_those_who_answer(t
         assert await client.propose(b"a") == b"done"
 
 
+@pytest.mark.parametrize("knows_the_new_one", [False, True])
+async def test_a_leader_that_has_moved_is_found_at_the_address_it_was_given_besides_the_one_it_left(
+    tmp_path: Path, knows_the_new_one: bool
+) -> None:
+    left = f"unix://{tmp_path}/left.sock"
+    follower, leader = Scripted(), Scripted(OK)
+    async with serving(tmp_path, follower, leader) as (asked, moved_to):
+        follower.answers = [error_response(NotLeader("s1", [left, moved_to]))]
+        given = [left, asked, moved_to] if knows_the_new_one else [left, asked]
+        async with new_client(*given, timeout_ms=3_000) as client:
+            assert await client.propose(b"a") == b"done"
+
+
 async def test_without_any_node_the_error_comes_in_time_and_names_the_trouble(tmp_path: Path) -> None:
     async with new_client(f"unix://{tmp_path}/none.sock", timeout_ms=200) as client:
         with pytest.raises(Unreachable, match=r"none\.sock"):

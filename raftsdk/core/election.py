@@ -27,6 +27,7 @@ class Role(StrEnum):
 
 def campaign(raft: "Raft") -> None:
     """An election timeout has passed without a leader: ask the others, first without disturbing anybody."""
+    raft.quiescence.holds = False
     if not may_campaign(raft):
         # It has no leader either, or it would stick to one that is gone: somebody may need this very node's vote, who
         # knows of a promotion that it has yet to hear of.

@@ -67,8 +67,8 @@ def is_due(raft: "Raft") -> bool:
     """Whether a leader's heartbeat should ask: nothing is under way, and nothing was since the heartbeat before.
 
     So early, because it costs nothing to be wrong, and an awake group costs a lot: a thousand that begin at once would
-    keep each other from ever coming to rest.
-    Not where leases are taken: they rest on heartbeats, and a lease that has run out makes the next read a slow one.
+    keep each other from ever coming to rest. Not where leases are taken: they rest on heartbeats, and a lease that has
+    run out makes the next read a slow one.
     """
     config, log = raft.config, raft.log
     return (
@@ -150,16 +150,18 @@ def wake(raft: "Raft") -> None:
 # -- the follower
 
 
-def agrees(raft: "Raft", request: AppendEntriesRequest) -> bool:
-    """Whether a follower that has just taken a heartbeat waits longer for the next one."""
-    quiescence, log = raft.quiescence, raft.log
-    quiescence.holds = (
-        request.quiesce
-        and raft.config.quiesce_interval_ticks > 0
+def follow(raft: "Raft", request: AppendEntriesRequest) -> bool:
+    """Wait longer for the next heartbeat, as the one just taken asks, if this node has all there is; whether it does.
+
+    Entries may have overtaken that heartbeat: who has heard of one does not quiesce for less.
+    """
+    log = raft.log
+    raft.quiescence.holds = (
+        raft.config.quiesce_interval_ticks > 0
         and not request.entries
         and request.prev_log_index == log.commit_index == log.last_index
     )
-    return quiescence.holds
+    return raft.quiescence.holds
 
 
 # -- either

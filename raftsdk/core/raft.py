@@ -476,7 +476,6 @@ class Raft:
     def become_pre_candidate(self) -> None:
         """Ask whether an election could be won, in the term after this one, without entering it."""
         self.role = Role.PRE_CANDIDATE
-        self.quiescence.holds = False
         self.leader_id = None
         self.votes = {}
         self.restart_election_timer()
@@ -486,7 +485,6 @@ class Raft:
         self._enter_term(self.term + 1)
         self.vote_for(self.id)
         self.role = Role.CANDIDATE
-        self.quiescence.holds = False
         self.leader_id = None
         self.votes = {}
 

@@ -223,5 +223,5 @@ def _accept(raft: "Raft", token: int, request: AppendEntriesRequest, conflict: L
     proved = request.prev_log_index + len(request.entries)
     if min(request.leader_commit, proved) > log.commit_index:
         raft.commit(min(request.leader_commit, proved))
-    agrees = request.quiesce and quiescence.agrees(raft, request)
-    raft.respond(token, AppendEntriesResponse(term=raft.term, success=True, quiesced=agrees), match_index=proved)
+    quiesced = request.quiesce and quiescence.follow(raft, request)
+    raft.respond(token, AppendEntriesResponse(term=raft.term, success=True, quiesced=quiesced), match_index=proved)

@@ -129,12 +129,13 @@ class Healing:
         if len(voters - {leader.id}) <= len(voters) // 2:
             return
         leader.crash(Fate.KEPT)
-        until = world.now + int(FAILOVER_TIMEOUTS * world.scenario.election_us / SLOWEST_CLOCK)
+        timeout_us = int(FAILOVER_TIMEOUTS * world.scenario.election_us / SLOWEST_CLOCK)
+        until = world.now + timeout_us
         while world.leader() is None:  # and the old one stays where it is
             world.step()
             demand(world.now < until, lambda: f"nobody misses the leader of a quiet cluster: {self._picture()}")
         leader.start()
-        self._wait(until + (until - world.now), self._is_quiet, "the leader that was missed does not come back")
+        self._wait(world.now + timeout_us, self._is_quiet, "the leader that was missed does not come back")
 
     def _terms(self) -> list[tuple[Term, NodeId | None]]:
         return [(node.raft.term, node.raft.leader_id) for node in self._members() if node.raft is not None]

@@ -391,7 +391,7 @@ class Invariants:
             self._demand_admitted(node)
         if isinstance(request, RequestVoteRequest) and request.pre_vote:
             return
-        seen, stored, term = self._seen[node.id], node.disk.hard_state, response.term  # type: ignore[union-attr]  # no error
+        seen, stored, term = self._seen[node.id], node.disk.hard_state, response.term  # type: ignore[union-attr]  # of a promise
         demand(stored.term >= term, lambda: f"{node.id} promised term {term}, which its disk does not know")
         seen.promised_term = max(seen.promised_term, term)
         match response:

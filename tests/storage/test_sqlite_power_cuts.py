@@ -68,11 +68,9 @@ def played() -> Played:
 
 def record(files: dict[str, bytes], state: tuple[Recovered, bytes], runs: int) -> Played:
     """Runs that begin with these files, in which a start would find `state`."""
-    settings = {name: (name, *rest) for name, *rest in database._SETTINGS}
-    settings["wal_autocheckpoint"] = ("wal_autocheckpoint", CHECKPOINT_PAGES, CHECKPOINT_PAGES)
     with (
         tempfile.TemporaryDirectory(prefix="raftsdk-", dir=MEMORY) as directory,
-        patch.object(database, "_SETTINGS", tuple(settings.values())),
+        patch.object(database, "CHECKPOINT_PAGES", (CHECKPOINT_PAGES, CHECKPOINT_PAGES)),
     ):
         recorder, random = Recorder(Path(directory)), Random(4)
         recorder.begin_with(files)

@@ -73,7 +73,7 @@ class _Reader:
 
 def _is_in_our_words(found: Struct, data: bytes | memoryview) -> bool:
     """Whether `data` is what we write of `found`: each name once. To write it again is quicker than to look at them."""
-    return len(data) <= MAX_COMPARED_BYTES and data == _encode(found)
+    return len(data) <= MAX_COMPARED_BYTES and bytes(data) == _encode(found)
 
 
 _READERS: Final = {kind: _Reader(message_type) for kind, message_type in MESSAGE_TYPES.items()}

@@ -17,7 +17,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
-from seeds import by_hand, frames, hellos, hostile, messages
+from seeds import by_hand, frames, hellos, hostile, messages, packs
 
 from raftsdk import plugins
 from raftsdk.config.rules import CODECS
@@ -26,8 +26,9 @@ from raftsdk.messages import MESSAGE_KINDS, Message, MessageKind
 from raftsdk.ports.codec import Codec
 from raftsdk.testing.conformance.values import canonical, message_of
 from raftsdk.types import Identity
-from raftsdk.wire.frame import parse_frame
+from raftsdk.wire.frame import Flags, Frame, parse_frame
 from raftsdk.wire.hello import HelloRefused, ProtocolRange, Terms, decode_hello, encode_hello, negotiate
+from raftsdk.wire.packing import unpack
 
 FOLDER: Final = Path(__file__).with_name("vectors")
 MANIFEST: Final = FOLDER / "MANIFEST"
@@ -172,7 +173,7 @@ def _expect_refusal(codec: Codec, vector: Vector) -> None:
     raise Changed(f"{codec.name}, {vector['name']}: read as {message!r:.300}")
 
 
-# -- frames and hellos
+# -- frames, packed ones, and hellos
 
 
 def frame_file() -> tuple[Path, File]:
@@ -195,8 +196,34 @@ def _judged(data: bytes) -> Vector:
         frame = parse_frame(data)
     except WireError as error:
         return {"violation": error.reason}
-    parts = {"kind": frame.kind, "flags": frame.flags, "call_id": frame.call_id, "body": bytes(frame.body).hex()}
-    return {"frame": parts}
+    return {"frame": _frame_parts(frame)}
+
+
+def _frame_parts(frame: Frame) -> Vector:
+    return {"kind": frame.kind, "flags": frame.flags, "call_id": frame.call_id, "body": bytes(frame.body).hex()}
+
+
+def pack_file() -> tuple[Path, File]:
+    """The frames that may be packed, with what was lacking."""
+    path = FOLDER / "packed.json"
+    file = _read(path) or {"vectors": []}
+    for seed in packs.seeds():
+        vector: Vector = {"name": seed.name, "clause": seed.clause, "bytes": seed.data.hex(), **_unpacked(seed.data)}
+        if vector.get("violation", "") != seed.violation:
+            raise Changed(f"the frame {seed.name!a} is judged as {vector.get('violation', 'a pack')!a}")
+        _add(file["vectors"], vector)
+    return path, file
+
+
+def _unpacked(data: bytes) -> Vector:
+    """What a receiver makes of `data` where packing is agreed on, and groups are."""
+    frame = parse_frame(data, MAX_FRAME_BYTES, groups=True, packing=True)
+    try:
+        messages = unpack(frame) if frame.flags & Flags.PACKED else [frame]
+    except WireError as error:
+        return {"violation": error.reason}
+    group = {"group": frame.group} if frame.group else {}
+    return {"messages": [_frame_parts(message) | group for message in messages]}
 
 
 def hello_file() -> tuple[Path, File]:
@@ -305,7 +332,7 @@ def _codecs() -> dict[str, Codec]:
 def _missing(check_only: bool) -> list[str]:
     """The parts, or files, that were missing; written, unless this is only a check. Raises `Changed`."""
     codecs = _codecs()
-    files = [*message_files(codecs), *hostile_files(codecs), frame_file(), hello_file()]
+    files = [*message_files(codecs), *hostile_files(codecs), frame_file(), pack_file(), hello_file()]
     known, now = _read_manifest(), manifest(files)
     for part, digest in known.items():
         if now.get(part) != digest:

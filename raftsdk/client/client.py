@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Self, TypeVar
 
+from msgspec import Struct
+
 from raftsdk.client.session import Session
 from raftsdk.config import TLS_SCHEMES, LinkConfig, scheme
 from raftsdk.errors import (
@@ -119,17 +121,17 @@ class Client:
         from the node, and the last obstacle (`Unreachable`, `NotLeader`, `Overloaded`) when no node took the command in
         time.
         """
-        return (await self._expect(ProposeResponse, ProposeRequest(command=command), repeatable=idempotent)).result
+        return (await self._ask(ProposeResponse, ProposeRequest(command=command), repeatable=idempotent)).result
 
     async def open_session(self) -> "Session":
         """Begin a session: whatever is proposed through it is applied exactly once, however often it must be repeated
         (thesis §6.3).
         """
-        opened = await self._expect(OpenSessionResponse, OpenSessionRequest(), repeatable=True)  # a stray one expires
+        opened = await self._ask(OpenSessionResponse, OpenSessionRequest(), repeatable=True)  # a stray one expires
         return Session(self._propose_in_session, opened.session_id)
 
     async def _propose_in_session(self, request: ProposeRequest) -> bytes:
-        return (await self._expect(ProposeResponse, request, repeatable=True)).result
+        return (await self._ask(ProposeResponse, request, repeatable=True)).result
 
     async def query(
         self, query: bytes, *, consistency: Consistency = Consistency.LOCAL, max_staleness_ms: int = 0
@@ -143,11 +145,11 @@ class Client:
         last obstacle when no node answered in time.
         """
         request = QueryRequest(query=query, consistency=consistency, max_staleness_ms=max_staleness_ms)
-        return (await self._expect(QueryResponse, request, repeatable=True)).result
+        return (await self._ask(QueryResponse, request, repeatable=True)).result
 
     async def status(self) -> StatusResponse:
         """How some node is."""
-        return await self._expect(StatusResponse, StatusRequest(), repeatable=True)
+        return await self._ask(StatusResponse, StatusRequest(), repeatable=True)
 
     # -- for operators
 
@@ -159,43 +161,41 @@ class Client:
         `status`, which says who the members are.
         """
         request = ChangeMembershipRequest(members=list(members), remove=list(remove))
-        return (await self._expect(ChangeMembershipResponse, request, repeatable=False)).membership
+        return (await self._ask(ChangeMembershipResponse, request, repeatable=False)).membership
 
     async def transfer_leadership(self, target: NodeId = "") -> NodeId:
         """Have `target` lead, or whichever voter has most of the log; returns who leads then (thesis §3.10). Raises
         `TransferFailed` when the old leader goes on.
         """
         request = TransferLeadershipRequest(target=target)
-        return (await self._expect(TransferLeadershipResponse, request, repeatable=False)).leader_id
+        return (await self._ask(TransferLeadershipResponse, request, repeatable=False)).leader_id
 
     async def take_snapshot(self) -> TakeSnapshotResponse:
         """Have some node take a snapshot of its state and cut its log. Raises `SnapshotFailed`."""
-        return await self._expect(TakeSnapshotResponse, TakeSnapshotRequest(), repeatable=False)
+        return await self._ask(TakeSnapshotResponse, TakeSnapshotRequest(), repeatable=False)
 
     # -- attempts
 
-    async def _expect(self, kind: type[_Response], request: Request, *, repeatable: bool) -> _Response:
-        response = await self._ask(request, repeatable=repeatable)
-        assert isinstance(response, kind), "a channel returns only what answers the request"
-        return response
-
-    async def _ask(self, request: Request, *, repeatable: bool) -> Response:
+    async def _ask(self, kind: type[_Response], request: Request, *, repeatable: bool) -> _Response:
         """Attempt after attempt, until one is answered, must not be repeated, or comes too late."""
         history = _History(asyncio.get_running_loop().time() + self._timeout_s)
         while True:
             asked = self._preferred
             try:
-                return await self._attempt(asked, request, history, repeatable=repeatable)
+                response = await self._attempt(asked, request, history, repeatable=repeatable)
+                assert isinstance(response, kind), "a channel returns only what answers the request"
+                return response
             except _PASSING as error:
                 history.obstacle, history.has_waited = error, True
             except TimeoutError:
                 break
             if (history.in_doubt and not repeatable) or not await self._before_next(asked, history):
                 break
+        obstacle = history.obstacle or Unreachable("no node answered in time")
         if history.in_doubt and isinstance(request, _CHANGES):
             what = "the command may be applied" if isinstance(request, ProposeRequest) else "it may be done"
-            raise OutcomeUnknown(f"{what}, now or later: {history.obstacle}") from history.obstacle
-        raise history.obstacle
+            raise OutcomeUnknown(f"{what}, now or later: {obstacle}") from obstacle
+        raise obstacle
 
     async def _attempt(
         self, node: tuple[str, ...], request: Request, history: "_History", *, repeatable: bool
@@ -303,11 +303,10 @@ _CHANGES = (ProposeRequest, ChangeMembershipRequest, TransferLeadershipRequest)
 """What cannot be taken back once it is under way."""
 
 
-class _History:
+class _History(Struct):
     """What the attempts of one request have come to so far."""
 
-    def __init__(self, deadline: float) -> None:
-        self.deadline = deadline  # in the event loop's time, for all of them together
-        self.has_waited = False  # some of that time is over
-        self.in_doubt = False  # some attempt may have been carried out
-        self.obstacle: RaftError = Unreachable("no node answered in time")
+    deadline: float  # in the event loop's time, for all of them together
+    has_waited: bool = False  # some of that time is over
+    in_doubt: bool = False  # some attempt may have been carried out
+    obstacle: RaftError | None = None

@@ -13,6 +13,7 @@ from raftsdk.messages import MessageKind
 from raftsdk.ports import FRAME_HEADER_BYTES, Codec
 from raftsdk.wire.frame import Flags, Frame, WireKind, parse_frame
 from raftsdk.wire.hello import HelloAccepted, decode_answer, decode_hello
+from raftsdk.wire.packing import unpack
 
 MAX_FRAME_BYTES: Final = 128 * 1024 * 1024 - 1
 """A longer body is none but bytes that are no frame: nobody raises `max_frame_bytes` so far."""
@@ -23,9 +24,9 @@ _TSHARK = re.compile(rb"(?:=+|Follow: .*|Filter: .*|Node [01]: .*)")
 
 
 class Seen(Struct, frozen=True, kw_only=True):
-    """One frame of a recording, or why the bytes at `offset` are none."""
+    """One frame of a recording, or one message of a packed one, or why the bytes at `offset` are none."""
 
-    offset: int  #: Of its first byte.
+    offset: int  #: Of its first byte, or of the frame it is packed in.
     kind: str = ""
     flags: Sequence[str] = ()
     call_id: int = 0
@@ -72,7 +73,7 @@ def frames_in(data: bytes, codecs: Mapping[str, Codec], codec: str = "") -> Iter
         if body_bytes > MAX_FRAME_BYTES:
             yield Seen(offset=start, trouble=f"oversize: {body_bytes} bytes of body declared, so these are no frames")
             return
-        yield _seen(start, data[start:stop], codecs, codec)
+        yield from _seen(start, data[start:stop], codecs, codec)
         start = stop
 
 
@@ -84,25 +85,41 @@ def agreed_codec(data: bytes) -> str:
     return ""
 
 
-def _seen(offset: int, data: bytes, codecs: Mapping[str, Codec], codec: str) -> Seen:
+def _seen(offset: int, data: bytes, codecs: Mapping[str, Codec], codec: str) -> Iterator[Seen]:
     try:
-        frame = parse_frame(data, groups=True)
-        name, content = _content(frame, codecs, codec)
+        frame = parse_frame(data, groups=True, packing=True)
+        messages = unpack(frame) if frame.flags & Flags.PACKED else [frame]
     except WireError as error:
-        return Seen(
-            offset=offset, body_bytes=max(len(data) - FRAME_HEADER_BYTES, 0), trouble=f"{error.reason}: {error}"
-        )
+        body_bytes = max(len(data) - FRAME_HEADER_BYTES, 0)
+        yield Seen(offset=offset, body_bytes=body_bytes, trouble=f"{error.reason}: {error}")
+        return
+    for message in messages:
+        yield _read(offset, message, frame.flags & Flags.PACKED, codecs, codec)
+
+
+def _read(offset: int, message: Frame, packed: int, codecs: Mapping[str, Codec], codec: str) -> Seen:
+    try:
+        name, content = _content(message, codecs, codec)
+    except WireError as error:
+        return _described(message, offset, packed, trouble=f"{error.reason}: {error}")
     except DecodeError as error:
-        return _described(frame, offset, trouble=str(error))
-    return _described(frame, offset, codec=name, content=content)
+        return _described(message, offset, packed, trouble=str(error))
+    return _described(message, offset, packed, codec=name, content=content)
 
 
-def _described(frame: Frame, offset: int, *, codec: str = "", content: Any = None, trouble: str = "") -> Seen:
-    named = {Flags.RESPONSE: "response", Flags.ERROR: "error", Flags.COMPRESSED: "compressed"}
+def _described(
+    frame: Frame, offset: int, packed: int, *, codec: str = "", content: Any = None, trouble: str = ""
+) -> Seen:
+    named = {
+        Flags.RESPONSE: "response",
+        Flags.ERROR: "error",
+        Flags.COMPRESSED: "compressed",
+        Flags.PACKED: "packed",
+    }
     return Seen(
         offset=offset,
         kind=_kind_name(frame.kind),
-        flags=[name for flag, name in named.items() if frame.flags & flag],
+        flags=[name for flag, name in named.items() if (frame.flags | packed) & flag],
         call_id=frame.call_id,
         group=frame.group,
         body_bytes=len(frame.body),

@@ -11,14 +11,15 @@ from raftsdk.config import LinkConfig
 from raftsdk.errors import DecodeError, Refused, Unreachable, WireError
 from raftsdk.messages import MESSAGE_KINDS, ErrorCode, MessageKind, Request, Response
 from raftsdk.ports import Codec, Connection
-from raftsdk.wire.frame import ERROR_RESPONSE, MAX_CALL_ID, Flags, Frame, WireKind, encode_frame
-from raftsdk.wire.hello import GROUPS, HelloAccepted
+from raftsdk.wire.frame import ERROR_RESPONSE, MAX_CALL_ID, Flags, Frame, WireKind
+from raftsdk.wire.hello import GROUPS, PACKING, HelloAccepted
 from raftsdk.wire.outbox import Outbox
+from raftsdk.wire.packing import PACK_BODY_BYTES
 from raftsdk.wire.reading import read_frames
 
 _KEEP_ALIVES_A_TIMEOUT: Final = 3  # so two may be late before the listener takes us for dead
+_RESPONSES: Final = {kind: MessageKind(kind + 1) for kind in MessageKind if kind % 2 == 0}
 _STALL_S: Final = 0.02  # later than this, a timer was not fired late by chance
-_KEEP_ALIVE_FRAME: Final = encode_frame(WireKind.KEEP_ALIVE, 0, 0, b"")
 
 
 class Bodies:
@@ -27,21 +28,22 @@ class Bodies:
     """
 
     def __init__(self) -> None:
-        self._last: dict[str, tuple[Request, bytes, int]] = {}
+        self._last: dict[str, tuple[Request, bytes, int | None]] = {}
 
-    def encode(self, codec: Codec, request: Request) -> tuple[bytes, int]:
-        """The body of `request` and its checksum."""
+    def encode(self, codec: Codec, request: Request) -> tuple[bytes, int | None]:
+        """The body of `request`, and its checksum where it is worth keeping."""
         last = self._last.get(codec.name)
         if last is None or last[0] is not request:
             body = codec.encode(request)
-            last = self._last[codec.name] = request, body, crc32(body)
+            checksum = crc32(body) if len(body) > PACK_BODY_BYTES else None
+            last = self._last[codec.name] = request, body, checksum
         return last[1], last[2]
 
 
 class _Call(Struct):
     """One request without an outcome."""
 
-    response_kind: int
+    response_kind: MessageKind
     group: int
     started_at: float
     future: asyncio.Future[Response]
@@ -68,7 +70,7 @@ class Channel:
         self.codec = codec
         self.max_body_bytes = answer.max_frame_bytes
         self._connection = connection
-        self._outbox = Outbox(connection)
+        self._outbox = Outbox(connection, packing=PACKING in answer.features)
         self._answer = answer
         self._bodies = bodies
         self._max_unsent_bytes = config.max_unsent_bytes
@@ -88,7 +90,7 @@ class Channel:
         stopped reading would otherwise be sent keep-alives for as long as it likes.
         """
         if not self._outbox.unsent_bytes:
-            self._outbox.put(_KEEP_ALIVE_FRAME)
+            self._outbox.put(WireKind.KEEP_ALIVE, 0, 0, b"")
 
     def send(self, request: Request, group: int = 0) -> asyncio.Future[Response]:
         """Put `request` on its way to `group` now, and return the future of its response; an `ErrorResponse` is one,
@@ -104,8 +106,8 @@ class Channel:
         self._check_room(len(body))
         kind = MESSAGE_KINDS[type(request)]
         call_id = self._last_call_id = self._last_call_id % MAX_CALL_ID + 1
-        self._outbox.put(encode_frame(kind, 0, call_id, body, checksum, group))
-        call = self._calls[call_id] = _Call(kind + 1, group, self._loop.time(), self._loop.create_future())
+        self._outbox.put(kind, 0, call_id, body, checksum, group)
+        call = self._calls[call_id] = _Call(_RESPONSES[kind], group, self._loop.time(), self._loop.create_future())
         if self._expiry is None:
             self._expire_at(call.started_at + self._call_timeout_s)
         return call.future
@@ -128,7 +130,7 @@ class Channel:
         However it ends, the connection is closed and every call has its outcome.
         """
         try:
-            await read_frames(self._connection, self._take, groups=self._groups)
+            await read_frames(self._connection, self._answer, self._take)
             if self._silence is not None:
                 raise self._silence
         finally:
@@ -154,7 +156,7 @@ class Channel:
         if frame.kind != expected:
             raise WireError("unexpected_kind", f"a response of kind {frame.kind:#04x}, where {expected:#04x} was due")
         try:
-            return cast("Response", self.codec.decode(MessageKind(expected), frame.body))
+            return cast("Response", self.codec.decode(expected, frame.body))
         except DecodeError as error:
             raise WireError("bad_response", str(error)) from None
 

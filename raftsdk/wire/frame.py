@@ -23,6 +23,7 @@ MAX_CALL_ID: Final = 2**32 - 1
 MAX_GROUP: Final = 2**32 - 1
 
 _KNOWN_FLAGS: Final = (0, 1, 3)  # a request, a response, an error response
+_PACKED_FLAGS: Final = (8, 9, 11)  # several of them
 
 _HEAD: Final = Layout(">IBBBBII")
 _HEADER: Final = Layout(">IBBBBIII")
@@ -43,6 +44,7 @@ class Flags:
     RESPONSE: Final = 1
     ERROR: Final = 2  #: The body is an `ErrorResponse`. Only beside RESPONSE.
     COMPRESSED: Final = 4  #: Only when a compression was agreed in the hello; this package agrees on none.
+    PACKED: Final = 8  #: Several messages' bodies, see `packing`. Only when that feature was agreed on in the hello.
 
 
 ERROR_RESPONSE: Final = Flags.RESPONSE | Flags.ERROR
@@ -71,9 +73,9 @@ def encode_frame(
     return b"".join((head, checksum.to_bytes(4, "big"), body))
 
 
-def parse_frame(data: bytes, max_frame_bytes: int = 2**32 - 1, groups: bool = False) -> Frame:
-    """The frame in `data`, whose body is a view into it. `groups` says that others than group 0 were agreed on. Raises
-    `WireError`: the sender is broken or is no peer of ours.
+def parse_frame(data: bytes, max_frame_bytes: int = 2**32 - 1, groups: bool = False, packing: bool = False) -> Frame:
+    """The frame in `data`, whose body is a view into it. `groups` says that others than group 0 were agreed on, and
+    `packing` that frames may be packed. Raises `WireError`: the sender is broken or is no peer of ours.
 
     The limit comes first, which a transport over messages does not judge by the header. The version is looked at before
     the checksum, so that a later version may sum differently and still be told apart.
@@ -93,8 +95,8 @@ def parse_frame(data: bytes, max_frame_bytes: int = 2**32 - 1, groups: bool = Fa
     body = memoryview(data)[FRAME_HEADER_BYTES:]
     if crc32(data[:_HEAD_BYTES], crc32(body)) != checksum:
         raise WireError("bad_checksum", f"the checksum of a frame of kind {kind:#04x} and {length} bytes is wrong")
-    if flags not in _KNOWN_FLAGS:
-        raise WireError("bad_flags", f"flags {flags:#04x}: no compression was agreed, and no other flag is known")
+    if flags not in _KNOWN_FLAGS and not (packing and flags in _PACKED_FLAGS):
+        raise WireError("bad_flags", f"flags {flags:#04x}: neither known nor agreed on")
     if group and not groups:
         raise WireError("bad_group", f"a frame for group {group}, where no group but 0 was agreed on")
     return Frame(kind, flags, call_id, body, group)

@@ -28,7 +28,10 @@ _Version: TypeAlias = Annotated[int, Meta(ge=0, le=255)]
 GROUPS: Final = "groups"
 """The feature of both sides that frames may be for other groups than 0."""
 
-FEATURES: Final = (GROUPS,)
+PACKING: Final = "packing"
+"""The feature of both sides that a frame may hold several messages."""
+
+FEATURES: Final = (GROUPS, PACKING)
 """Those this package has."""
 
 _MAX_QUOTE_CHARS: Final = 300

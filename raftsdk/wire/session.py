@@ -23,8 +23,8 @@ from raftsdk.messages import (
 )
 from raftsdk.ports import Codec, Connection, RaftHandler
 from raftsdk.types import NodeId
-from raftsdk.wire.frame import ERROR_RESPONSE, Flags, Frame, WireKind, encode_frame
-from raftsdk.wire.hello import GROUPS, HelloAccepted, Role
+from raftsdk.wire.frame import ERROR_RESPONSE, Flags, Frame, WireKind
+from raftsdk.wire.hello import PACKING, HelloAccepted, Role
 from raftsdk.wire.outbox import Outbox
 from raftsdk.wire.reading import read_frames
 
@@ -92,7 +92,7 @@ class Session:
         self._kinds = _REQUESTS[role]
         self._loop = asyncio.get_running_loop()
         self._unanswered: set[int] = set()
-        self._outbox = Outbox(connection)
+        self._outbox = Outbox(connection, packing=PACKING in answer.features)
         self._fault: WireError | None = None
         self.heard_at = self._loop.time()
 
@@ -100,7 +100,7 @@ class Session:
         """Deliver requests until the connection ends. Raises `WireError` when the other side broke the rules. Replies
         may still come after that; nobody hears them.
         """
-        await read_frames(self.connection, self._take, groups=GROUPS in self._answer.features)
+        await read_frames(self.connection, self._answer, self._take)
         if self._fault is not None:
             raise self._fault
 
@@ -159,20 +159,21 @@ class Session:
         if call_id not in self._unanswered:
             return  # a second reply to one request
         self._unanswered.discard(call_id)
-        self._outbox.put(self._encode(call_id, group, response))
-        if self._outbox.unsent_bytes > self._config.max_unsent_bytes:
-            self.end(WireError("slow_reader", f"{self._outbox.unsent_bytes} bytes of responses are unread"))
-
-    def _encode(self, call_id: int, group: int, response: Response) -> bytes:
         body = self._codec.encode(response)
         if len(body) > self._answer.max_frame_bytes:
-            why = f"the response has {len(body)} bytes, and at most {self._answer.max_frame_bytes} were agreed on"
-            # Of a proposal only the result is lost. "Too large" would say that the command is in no log.
-            code = ErrorCode.OUTCOME_UNKNOWN if isinstance(response, ProposeResponse) else ErrorCode.TOO_LARGE
-            response = ErrorResponse(code=code, message=why)
+            response = self._too_long(response, len(body))
             body = self._codec.encode(response)
-        flags = ERROR_RESPONSE if isinstance(response, ErrorResponse) else Flags.RESPONSE
-        return encode_frame(MESSAGE_KINDS[type(response)], flags, call_id, body, group=group)
+        flags = ERROR_RESPONSE if type(response) is ErrorResponse else Flags.RESPONSE
+        unsent_bytes = self._outbox.put(MESSAGE_KINDS[type(response)], flags, call_id, body, None, group)
+        if unsent_bytes > self._config.max_unsent_bytes:
+            self.end(WireError("slow_reader", f"{unsent_bytes} bytes of responses are unread"))
+
+    def _too_long(self, response: Response, body_bytes: int) -> ErrorResponse:
+        """What is answered instead of a `response` that is longer than the other side takes."""
+        why = f"the response has {body_bytes} bytes, and at most {self._answer.max_frame_bytes} were agreed on"
+        # Of a proposal only the result is lost. "Too large" would say that the command is in no log.
+        code = ErrorCode.OUTCOME_UNKNOWN if isinstance(response, ProposeResponse) else ErrorCode.TOO_LARGE
+        return ErrorResponse(code=code, message=why)
 
 
 def _check_keep_alive(frame: Frame) -> None:

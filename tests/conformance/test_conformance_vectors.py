@@ -19,8 +19,9 @@ from raftsdk.testing.conformance import vectors
 from raftsdk.testing.conformance.clauses import TITLES
 from raftsdk.testing.conformance.values import canonical, message_of
 from raftsdk.types import Identity
-from raftsdk.wire.frame import parse_frame
+from raftsdk.wire.frame import Flags, parse_frame
 from raftsdk.wire.hello import HelloRefused, ProtocolRange, Terms, decode_hello, encode_hello, negotiate
+from raftsdk.wire.packing import pack, unpack
 
 SPEC = Path(__file__).parents[2] / "spec"
 INSTALLED = plugins.names()[CODECS]
@@ -74,6 +75,7 @@ VOTED = "messages/request_vote_response.json"
         ),
         ("hostile/json.json", lambda found: found[0].update(bytes="7b7d"), "is not what its vector says"),
         ("frames.json", lambda found: found[0].update(bytes="00"), "is not what its vector says"),
+        ("packed.json", lambda found: found[0]["messages"].pop(), "is not what its vector says"),
         ("hellos.json", lambda found: found[0].update(hello="{}"), "is not what its vector says"),
     ],
 )
@@ -155,6 +157,7 @@ def test_names_are_unique_within_a_file_and_clauses_are_those_of_the_specificati
         *([(v.name, v.clause) for v in vectors.messages() if v.kind is kind] for kind in MessageKind),
         *([(v.name, v.clause) for v in vectors.hostile(codec)] for codec in INSTALLED),
         [(v.name, v.clause) for v in vectors.frames()],
+        [(v.name, v.clause) for v in vectors.packs()],
         [(v.name, v.clause) for v in vectors.hellos()],
     ]
     for group in groups:
@@ -176,6 +179,29 @@ def test_a_frame_is_read_as_it_says_or_refused_for_its_reason(vector: vectors.Fr
         with pytest.raises(WireError) as caught:
             parse_frame(data)
         assert caught.value.reason == vector.violation
+
+
+@pytest.mark.parametrize("vector", vectors.packs(), ids=lambda vector: vector.name)
+def test_a_packed_frame_stands_for_the_messages_it_says_or_is_refused_for_its_reason(
+    vector: vectors.PackVector,
+) -> None:
+    frame = parse_frame(bytes.fromhex(vector.bytes), MAX_FRAME_BYTES, groups=True, packing=True)
+    assert bool(vector.messages) != bool(vector.violation)
+    if vector.violation:
+        with pytest.raises(WireError) as caught:
+            unpack(frame)
+        assert caught.value.reason == vector.violation
+        return
+    found = unpack(frame) if frame.flags & Flags.PACKED else [frame]
+    shown = [(each.kind, each.flags, each.call_id, bytes(each.body).hex(), each.group) for each in found]
+    assert shown == [(each.kind, each.flags, each.call_id, each.body, each.group) for each in vector.messages]
+
+
+def test_a_packed_frame_of_the_vectors_is_what_we_write_of_its_messages() -> None:
+    for vector in vectors.packs():
+        if len(vector.messages) > 1:
+            messages = [(m.kind, m.flags, m.call_id, bytes.fromhex(m.body), None, m.group) for m in vector.messages]
+            assert [data.hex() for data in pack(messages, MAX_FRAME_BYTES)] == [vector.bytes]
 
 
 @pytest.mark.parametrize("vector", vectors.hellos(), ids=lambda vector: vector.name)

@@ -12,7 +12,17 @@ from raftsdk_tcp import TcpTransport
 from raftsdk_websocket import WebSocketTransport
 
 from raftsdk.ports import Codec, Credentials, Transport
-from raftsdk.testing.broken import dialer, link, link_calls, link_frames, link_groups, link_hellos, link_terms, stream
+from raftsdk.testing.broken import (
+    dialer,
+    link,
+    link_calls,
+    link_frames,
+    link_groups,
+    link_hellos,
+    link_packing,
+    link_terms,
+    stream,
+)
 from raftsdk.testing.broken.transport import BrokenTransport
 from raftsdk.testing.conformance import links, trial
 from raftsdk.testing.conformance.links import own, stranger
@@ -37,6 +47,43 @@ BY_LISTENING: dict[type[BrokenTransport], str] = {
     link_groups.JudgesTheBodyFirst: (
         "3.7.5 the group is judged behind the limit of unanswered requests, and before the decoding"
     ),
+    link_packing.LosesTheLast: "3.11.1 each message of a packed request is answered under its own call id",
+    link_packing.AnswersAllUnderTheFirstId: (
+        "3.11.1 each message of a packed request is answered under its own call id"
+    ),
+    link_packing.TakesPacksBackToFront: ("3.11.1 packed requests are delivered in their order, each with its own body"),
+    link_packing.PacksForGroup0: "3.11.1 the messages of a packed request are for its group, each of them",
+    link_packing.HasRoomForAThousandAndTwentyThree: "3.11.3 1 message in a pack is served, and so are 1,024",
+    link_packing.TakesPacksOfAnyLength: (
+        "3.11.3 a pack of more than 1,024 messages closes, and nothing of it is delivered"
+    ),
+    link_packing.EndsOneIdTooSoon: "3.11.3 call ids of a pack may end at 4,294,967,295",
+    link_packing.CountsOnFromZero: (
+        "3.11.3 a pack whose call ids go beyond 4,294,967,295 closes, and nothing of it is delivered"
+    ),
+    link_packing.IgnoresEmptyPacks: "3.11.4 a pack without a message closes",
+    link_packing.TakesWhatIsWhole: (
+        "3.11.4 a pack that breaks off, or has bytes left over, closes, and nothing of it is delivered"
+    ),
+    link_packing.DeliversBeforeItJudges: (
+        "3.11.4 a pack that breaks off, or has bytes left over, closes, and nothing of it is delivered"
+    ),
+    link_packing.JudgesTheKindFirst: "3.9.4 what is packed is judged before the kind",
+    link_packing.TakesPacksThatNobodyAgreedOn: "3.5.2 a packed frame closes where packing was not agreed on",
+    link_packing.TakesEveryFlagOfAPack: "3.5.2 flags beside PACKED that are not allowed without it close, too",
+    link_packing.AnswersPacksInOrder: (
+        "3.11.4 answers to packed requests find their calls, whatever frames they come in"
+    ),
+    link_packing.AnswersUnknownPacksOnce: (
+        "3.11.4 an unknown kind that comes packed is answered unsupported for each, and the connection lives"
+    ),
+    link_packing.CountsPacksAsOne: ("3.11.4 a pack counts message by message against the limit of unanswered requests"),
+    link_packing.ForgetsIdsOfPacks: "3.11.4 a message of a pack whose id is that of an unanswered request closes",
+    link_packing.StopsAtABadBody: (
+        "3.11.4 of packed requests one that cannot be decoded is answered bad_request, and the others served"
+    ),
+    link_packing.ClosesOnPackedKeepAlives: "3.11.4 packed keep-alives are ignored like one alone",
+    link_packing.IgnoresPackedResponses: ("3.11.4 a packed response, or a packed hello, where requests are due closes"),
     link_frames.JudgesTheGroupFirst: "3.9.4 the checksum is judged before flags and group, and flags before the group",
     link_frames.AnswersAnotherCall: "3.8.1 a response carries its request's call id, whichever it is",
     link_frames.WantsNoIdInTheHello: "3.8.2 the call id of a hello is ignored",
@@ -180,6 +227,20 @@ BY_DIALING: dict[type[BrokenTransport], str] = {
     link_groups.AssumesGroups: (
         "3.7.4 a request for another group than 0 fails where none was agreed on, and is not sent"
     ),
+    link_packing.AssumesPacking: "3.11.1 nothing is packed where packing was not agreed on",
+    link_packing.UnpacksWhateverComes: (
+        "3.5.2 packed responses close where packing was not agreed on, and are no outcome"
+    ),
+    link_packing.AsksBackToFront: (
+        "3.11.1 requests of the same moment are numbered on, packed or not, and sent in their order"
+    ),
+    link_packing.HearsTheFirstAlone: (
+        "3.11.4 responses that come packed are the outcomes of their calls, and so are errors"
+    ),
+    link_packing.WantsAnswersAsItAsked: (
+        "3.11.4 a response that comes alone is the outcome of a request that was packed"
+    ),
+    link_packing.TakesAnswersThatAreWhole: "3.11.4 packed responses that are no pack close, and are no outcome",
     dialer.ForgetsTheAgreedLimit: "3.2.3 a body longer than was agreed closes",
     dialer.SendsMoreThanWasAgreed: "3.2.4 a request longer than was agreed fails, and is not sent",
     dialer.NumbersByTwo: "7.2.1 requests are numbered 1, 2, 3 … on each connection",
@@ -290,6 +351,24 @@ def test_who_asks_for_no_certificate_is_caught(line: str) -> None:
     assert trial.run(named).outcome == Outcome.FAILED
 
 
+class _PacksNothing(link.BrokenLink):
+    """Has not heard of packing, which is no fault."""
+
+    def of_hello(self, end: link.End, hello: dict[str, Any]) -> None:
+        hello["features"] = [name for name in hello.get("features", []) if name != "packing"]
+
+
+def test_a_link_that_packs_nothing_is_sound_and_is_not_asked_what_it_makes_of_packs() -> None:
+    about_packs = [
+        made
+        for made in trials(target("memory", _PacksNothing))
+        if made.case.clause.startswith("3.11") and not made.subject.codec
+    ]
+    found = [trial.run(made) for made in about_packs]
+    assert {result.message for result in found if result.outcome == Outcome.SKIPPED} == {"it packs nothing"}
+    assert [result.line for result in found if result.outcome == Outcome.FAILED] == []
+
+
 def _classes(module: ModuleType) -> set[type]:
     bases = {link.BrokenLink, dialer.BrokenDialer, stream.BrokenStream, BrokenTransport}
     return {
@@ -301,7 +380,7 @@ def _classes(module: ModuleType) -> set[type]:
 
 @pytest.mark.parametrize(
     "module",
-    [link, link_frames, link_groups, link_hellos, link_terms, link_calls, dialer, stream],
+    [link, link_frames, link_groups, link_hellos, link_packing, link_terms, link_calls, dialer, stream],
     ids=lambda module: str(module.__name__).rpartition(".")[2],
 )
 def test_every_broken_link_is_in_the_list(module: ModuleType) -> None:
@@ -316,4 +395,4 @@ def test_for_every_clause_that_has_a_case_somebody_breaks_it(scheme: str) -> Non
     assert asked - bitten - BITTEN_BY_NOBODY == set()
 
 
-_VECTORS = ("frame: ", "hello: ")  # whose clauses have cases of their own
+_VECTORS = ("frame: ", "hello: ", "pack: ")  # whose clauses have cases of their own

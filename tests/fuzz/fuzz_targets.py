@@ -17,7 +17,7 @@ from raftsdk.messages import MESSAGE_KINDS, MESSAGE_TYPES, Message, MessageKind
 from raftsdk.ports import Codec
 from raftsdk.testing.codec_suite import random_message, sample_messages
 from raftsdk.types import MAX_INTEGER, Identity
-from raftsdk.wire.frame import WireKind, encode_frame, parse_frame
+from raftsdk.wire.frame import Flags, Frame, WireKind, encode_frame, parse_frame
 from raftsdk.wire.hello import (
     HelloAnswer,
     HelloRefused,
@@ -28,6 +28,7 @@ from raftsdk.wire.hello import (
     make_hello,
     negotiate,
 )
+from raftsdk.wire.packing import unpack
 
 CORPUS: Final = Path(__file__).parent / "corpus"
 MAX_ERROR_CHARS: Final = 1_024
@@ -118,6 +119,16 @@ def _parse(data: bytes) -> None:
     _expect(parse_frame(again) == frame, "a frame did not come back")
 
 
+def _unpack(data: bytes) -> None:
+    try:
+        messages = unpack(Frame(MessageKind.PROPOSE_REQUEST, Flags.PACKED, 1, memoryview(data)))
+    except WireError as error:
+        _expect((error.reason, len(str(error)) <= MAX_ERROR_CHARS) == ("bad_pack", True), f"{error.reason}: {error}")
+        return
+    again = b"".join(len(message.body).to_bytes(4) + message.body for message in messages)
+    _expect(again == data, "what was packed did not come back")
+
+
 def _read_hello(data: bytes) -> None:
     try:
         hello = decode_hello(memoryview(data))
@@ -175,6 +186,10 @@ def _frames() -> Target:
     return Target("frame", _parse, frames)
 
 
+def _packs() -> Target:
+    return Target("pack", _unpack, (b"\0\0\0\2hi\0\0\0\0", bytes(40)))
+
+
 def _hellos() -> Target:
     return Target("hello", _read_hello, (encode_hello(make_hello(_TERMS, "peer", "n2")),))
 
@@ -184,4 +199,9 @@ def _answers() -> Target:
     return Target("answer", _read_answer, tuple(encode_hello(answer) for answer in answers))
 
 
-_MAKERS: Final[dict[str, Callable[[], Target]]] = {"frame": _frames, "hello": _hellos, "answer": _answers}
+_MAKERS: Final[dict[str, Callable[[], Target]]] = {
+    "frame": _frames,
+    "pack": _packs,
+    "hello": _hellos,
+    "answer": _answers,
+}

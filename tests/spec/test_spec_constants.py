@@ -16,7 +16,7 @@ from raftsdk.messages import MESSAGE_TYPES, MessageKind
 from raftsdk.ports import FRAME_HEADER_BYTES
 from raftsdk.runtime import sessions
 from raftsdk.types import Identity
-from raftsdk.wire import frame, server, session
+from raftsdk.wire import frame, packing, server, session
 from raftsdk.wire.frame import Flags, WireKind, encode_frame
 from raftsdk.wire.hello import (
     PROTOCOL,
@@ -89,7 +89,7 @@ def _plane(kind: int) -> str:
 
 def test_flags_have_the_bits_and_names_of_the_table() -> None:
     named = {row["name"]: number(row["bit"]) for row in table("3.5").dicts()}
-    assert named == {"RESPONSE": Flags.RESPONSE, "ERROR": Flags.ERROR, "COMPRESSED": Flags.COMPRESSED}
+    assert named == {name: bit for name, bit in vars(Flags).items() if name.isupper()}
 
 
 def test_roles_may_ask_the_kinds_of_the_table() -> None:
@@ -228,6 +228,7 @@ _FIXED = {
     "max_error_chars": messages.MAX_ERROR_CHARS,
     "max_term_jump": MAX_TERM_JUMP,
     "max_call_id": frame.MAX_CALL_ID,
+    "max_packed_messages": packing.MAX_MESSAGES,
     "session_timeout_ms": sessions.SESSION_TIMEOUT_MS,
     "max_sessions": sessions.MAX_SESSIONS,
     "max_kept_outcomes": sessions.MAX_KEPT_OUTCOMES,

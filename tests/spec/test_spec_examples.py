@@ -14,6 +14,7 @@ from raftsdk.ports import FRAME_HEADER_BYTES
 from raftsdk.types import Entry, Member, Membership, decode_membership, encode_membership
 from raftsdk.wire.frame import Flags, WireKind, encode_frame
 from raftsdk.wire.hello import HelloAccepted, HelloRefused, decode_answer, decode_hello, encode_hello
+from raftsdk.wire.packing import pack
 
 _ASKED = RequestVoteRequest(term=7, candidate_id="n2", last_log_index=41, last_log_term=6, pre_vote=True)
 _ANSWERED = RequestVoteResponse(term=7, vote_granted=True)
@@ -22,6 +23,7 @@ _FRAMES = {
     "request_vote_request": encode_frame(0x12, 0, 1, JsonCodec().encode(_ASKED)),
     "request_vote_response": encode_frame(0x13, Flags.RESPONSE, 1, JsonCodec().encode(_ANSWERED)),
     "keep_alive": encode_frame(WireKind.KEEP_ALIVE, 0, 0, b""),
+    "packed": pack([(0x22, 0, call_id, b'{"query":""}', None, 0) for call_id in (7, 8)], 1_000)[0],
 }
 
 

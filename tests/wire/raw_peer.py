@@ -110,7 +110,7 @@ class RawPeer:
         async with asyncio.timeout(PATIENCE_S):
             header = await self._reader.readexactly(FRAME_HEADER_BYTES)
             body = await self._reader.readexactly(int.from_bytes(header[:4]))
-            return parse_frame(header + body, groups=True)
+            return parse_frame(header + body, groups=True, packing=True)
 
     async def receive(self) -> tuple[int, Message]:
         """The next frame's call id and message, in JSON."""

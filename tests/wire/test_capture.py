@@ -14,6 +14,7 @@ from raftsdk.types import Identity
 from raftsdk.wire.capture import MAX_FRAME_BYTES, Seen, agreed_codec, frames_in, streams_in
 from raftsdk.wire.frame import ERROR_RESPONSE, Flags, WireKind, encode_frame
 from raftsdk.wire.hello import HelloRefused, Terms, encode_hello, make_hello, negotiate
+from raftsdk.wire.packing import pack
 
 CODECS: Mapping[str, Codec] = {"msgpack": MsgpackCodec(), "json": JsonCodec()}
 TERMS = Terms(identity=Identity("c", "n1"), codecs=("json",), max_frame_bytes=1_000, idle_timeout_ms=1_000)
@@ -64,6 +65,22 @@ def test_the_hellos_answer_tells_the_codec_and_a_refusal_tells_none() -> None:
     refused = encode_frame(WireKind.HELLO_ANSWER, Flags.RESPONSE, 0, encode_hello(HelloRefused(code="wrong_cluster")))
     assert agreed_codec(dialed()) == agreed_codec(refused) == agreed_codec(b"") == ""
     assert tell(refused)[0].content["code"] == "wrong_cluster"
+
+
+def test_what_is_packed_is_told_message_by_message() -> None:
+    bodies = [CODECS["json"].encode(PROPOSAL), b"nonsense"]
+    packed = pack(
+        [(MessageKind.PROPOSE_REQUEST, 0, call_id, body, None, 0) for call_id, body in enumerate(bodies, 7)], 999
+    )
+    sound, unsound, keep_alive = tell(packed[0] + encode_frame(WireKind.KEEP_ALIVE, 0, 0, b""))
+    assert (sound.offset, sound.call_id, sound.flags) == (0, 7, ["packed"])
+    assert sound.content["command"] == b"\x00\xffcommand"
+    assert (unsound.offset, unsound.call_id, unsound.body_bytes) == (0, 8, 8)
+    assert "malformed" in unsound.trouble
+    assert keep_alive.offset == len(packed[0])
+    assert [seen.trouble for seen in tell(encode_frame(0x20, Flags.PACKED, 7, b""))] == [
+        "bad_pack: a packed frame of 0 bytes breaks off in message 1"
+    ]
 
 
 def test_the_group_that_a_frame_is_for_is_told() -> None:

@@ -239,7 +239,7 @@ async def test_the_hello_says_who_speaks_to_whom_and_what_it_prefers() -> None:
         peer = await listener.next()
         said = await peer.accept_hello("n2", max_frame_bytes=5000)
         expected = hello(node_id="n1", target_id="n2", codecs=["msgpack", "json"], max_frame_bytes=5000)
-        assert said == expected | {"compression": [], "features": ["groups"]}
+        assert said == expected | {"compression": [], "features": ["groups", "packing"]}
 
 
 async def test_while_a_peer_is_unreachable_a_call_raises_at_once_and_says_why() -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from raftsdk.errors import WireError
 from raftsdk.wire.frame import Frame, encode_frame
+from raftsdk.wire.hello import PACKING, HelloAccepted
 from raftsdk.wire.reading import FRAMES_A_TURN, read_frames
 from raftsdk.wire.violations import Violations
 
@@ -36,20 +37,41 @@ class Buffered:
 
 
 FRAMES = [encode_frame(0x10, 0, call_id, b"") for call_id in range(10_000)]
+PACKS = [encode_frame(0x10, 8, call_id, bytes(4 * 100)) for call_id in range(0, 10_000, 100)]
+AGREED = HelloAccepted(
+    version=1,
+    codec="json",
+    max_frame_bytes=1000,
+    cluster_id="c",
+    node_id="n1",
+    idle_timeout_ms=1,
+    features=[PACKING],
+)
 
 
-@pytest.mark.parametrize("frames_a_read", [1, 10_000], ids=["in as many reads", "in one read"])
-async def test_others_have_a_turn_between_ten_thousand_frames(frames_a_read: int) -> None:
+async def most_in_a_turn(reads: list[list[bytes]]) -> int:
+    """How many frames were taken at the most before others had a turn, of 10,000 in order."""
     taken: list[Frame] = []
     seen: list[int] = []
-    reads = [FRAMES[start : start + frames_a_read] for start in range(0, len(FRAMES), frames_a_read)]
-    reading = asyncio.create_task(read_frames(Buffered(reads), taken.append, groups=False))
+    reading = asyncio.create_task(read_frames(Buffered(reads), AGREED, taken.append))
     while not reading.done():
         seen.append(len(taken))
         await asyncio.sleep(0)
     await reading
     assert [frame.call_id for frame in taken] == [*range(10_000)]
-    assert max(after - before for before, after in pairwise(seen)) <= FRAMES_A_TURN
+    return max(after - before for before, after in pairwise(seen))
+
+
+@pytest.mark.parametrize("frames_a_read", [1, 10_000], ids=["in as many reads", "in one read"])
+async def test_others_have_a_turn_between_ten_thousand_frames(frames_a_read: int) -> None:
+    reads = [FRAMES[start : start + frames_a_read] for start in range(0, len(FRAMES), frames_a_read)]
+    assert await most_in_a_turn(reads) <= FRAMES_A_TURN
+
+
+@pytest.mark.parametrize("packs_a_read", [1, 100], ids=["in as many reads", "in one read"])
+async def test_others_have_a_turn_after_every_pack_of_a_hundred(packs_a_read: int) -> None:
+    reads = [PACKS[start : start + packs_a_read] for start in range(0, len(PACKS), packs_a_read)]
+    assert await most_in_a_turn(reads) == 100
 
 
 def test_violations_are_all_counted_and_a_host_is_spoken_of_once_a_second(caplog: pytest.LogCaptureFixture) -> None:

@@ -61,6 +61,22 @@ class FrameVector(Struct, frozen=True):
     violation: str = ""
 
 
+class PackedParts(FrameParts, frozen=True):
+    """What one message of a packed frame says, as if it had come alone."""
+
+    group: int = 0
+
+
+class PackVector(Struct, frozen=True):
+    """Bytes of a frame where packing is agreed on: the messages in it, or the violation they are."""
+
+    name: str
+    clause: str
+    bytes: Hex
+    messages: list[PackedParts] = []
+    violation: str = ""
+
+
 class HelloVector(Struct, frozen=True):
     """A hello said to a node with certain terms: what it answers, or the violation it sees."""
 
@@ -107,6 +123,10 @@ class _HostileFile(Struct, frozen=True, forbid_unknown_fields=True):
 
 class _FrameFile(Struct, frozen=True, forbid_unknown_fields=True):
     vectors: list[FrameVector]
+
+
+class _PackFile(Struct, frozen=True, forbid_unknown_fields=True):
+    vectors: list[PackVector]
 
 
 class _HelloFile(Struct, frozen=True, forbid_unknown_fields=True):
@@ -156,6 +176,12 @@ def _bytes_of(entry: _HostileEntry) -> bytes:
 def frames() -> tuple[FrameVector, ...]:
     """Every vector of `frames.json`."""
     return tuple(msgspec.json.decode((FOLDER / "frames.json").read_bytes(), type=_FrameFile).vectors)
+
+
+@cache
+def packs() -> tuple[PackVector, ...]:
+    """Every vector of `packed.json`."""
+    return tuple(msgspec.json.decode((FOLDER / "packed.json").read_bytes(), type=_PackFile).vectors)
 
 
 @cache

@@ -4,13 +4,14 @@
     stranger, raw  whoever speaks to it, frame by frame and byte by byte, rightly and wrongly
     frames         clause 3: what a frame is
     groups         clause 3.7: groups, where both sides have them
+    packing        clause 3.11: packed frames, where both sides take them
     hellos         clause 4: who speaks first, and what
     negotiation    clause 5: what is agreed on
     identity       clause 6: who may say it, and ask what; certificates are in `certificates`, with 2.5
     calls          clause 7: requests and responses, in each codec
     limits         clauses 4.5, 7.6 and 7.7, on nodes of ours whose limits are low
     websocket      clause 2.4, in bytes
-    by_vectors     clauses 16.4 and 16.5
+    by_vectors     clauses 16.4 to 16.6
     host, dialers  the other side: the kit listens, and a link of ours is answered rightly and wrongly
 
 A transport also gets every case of `raftsdk.testing.transport_suite`, which is clause 2.1. What is asked of a live node
@@ -39,6 +40,7 @@ from raftsdk.testing.conformance.links.identity import IDENTITY
 from raftsdk.testing.conformance.links.limits import LIMITS
 from raftsdk.testing.conformance.links.negotiation import NEGOTIATION
 from raftsdk.testing.conformance.links.own import OWN, over_tls, own_address, own_credentials
+from raftsdk.testing.conformance.links.packing import PACKING, PACKING_DIALERS
 from raftsdk.testing.conformance.links.subject import LinkTarget
 from raftsdk.testing.conformance.links.websocket import WEBSOCKET
 from raftsdk.testing.conformance.naming import part
@@ -92,12 +94,12 @@ def _about_transport(order: Order, name: str, codecs: dict[str, Codec]) -> list[
 def about(name: str, target: LinkTarget) -> list[Trial[Any]]:
     """Every case about one node, or one transport with our own link: as it is, and about calls with one codec each."""
     shared = [
-        case for suite in (FRAMES, GROUPS, HELLOS, NEGOTIATION, IDENTITY, LIMITS) for case in suite.cases
+        case for suite in (FRAMES, GROUPS, PACKING, HELLOS, NEGOTIATION, IDENTITY, LIMITS) for case in suite.cases
     ] + by_vectors.cases(target)
     shared += CERTIFICATES.cases if over_tls(f"{target.scheme}://") else []
     shared += WEBSOCKET.cases if target.scheme in _WEBSOCKETS else []
     if not target.live:
-        shared += DIALERS.cases + GROUP_DIALERS.cases
+        shared += DIALERS.cases + GROUP_DIALERS.cases + PACKING_DIALERS.cases
         shared += OVER_TLS.cases if over_tls(f"{target.scheme}://") else []
         shared += OVER_WEBSOCKET.cases if target.scheme in _WEBSOCKETS else []
     shared.sort(key=lambda case: clauses.order(case.clause))

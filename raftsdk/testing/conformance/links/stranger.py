@@ -14,6 +14,7 @@ from raftsdk.errors import WireError
 from raftsdk.ports import Connection
 from raftsdk.testing.conformance.evidence import Mismatch
 from raftsdk.wire.frame import Flags, Frame, WireKind, parse_frame
+from raftsdk.wire.packing import unpack
 
 PATIENCE_S: Final = 5.0
 """How long a sound node may take over anything that takes it milliseconds."""
@@ -45,6 +46,12 @@ def frame(
     """
     head = pack(_HEAD, len(body) if body_bytes is None else body_bytes, version, kind, flags, reserved, group, call_id)
     return head + (crc32(head, crc32(body)) ^ spoil).to_bytes(4, "big") + body
+
+
+def packed(kind: int, *bodies: bytes, flags: int = 0, **others: int) -> bytes:
+    """A frame as clause 3.11 has it, with a message for each of `bodies`; `others` are arguments of `frame`."""
+    body = b"".join(pack(">I", len(each)) + each for each in bodies)
+    return frame(kind, body, flags=flags | Flags.PACKED, **others)
 
 
 ABSENT: Final = object()
@@ -126,6 +133,7 @@ class Stranger:
     def __init__(self, connection: Connection) -> None:
         connection.max_frame_bytes = MAX_FRAME_BYTES
         self.groups = False  #: Whether others than group 0 were agreed on (3.7).
+        self.packing = False  #: Whether frames may be packed (3.11): each message of one is read as a frame by itself.
         self.last_group = 0  #: Of the last frame that came.
         self._connection = connection
         self._received: list[bytes] = []
@@ -140,11 +148,16 @@ class Stranger:
         if data is None:
             raise AssertionError(f"the connection ended where {what} was due")
         try:
-            received = parse_frame(data, groups=self.groups)
+            received = parse_frame(data, groups=self.groups, packing=self.packing)
+            first, *later = unpack(received) if received.flags & Flags.PACKED else [received]
         except WireError as error:
             raise Mismatch(f"{what} is no sound frame: {error.reason}: {error}", data=data) from None
-        self.last_group = received.group
-        return received
+        self._received[:0] = [
+            frame(each.kind, bytes(each.body), flags=each.flags, call_id=each.call_id, group=each.group)
+            for each in later
+        ]
+        self.last_group = first.group
+        return first
 
     async def say_hello(self, **changes: Any) -> dict[str, Any]:
         """Say hello, and return the answer, accepted or refused."""

@@ -39,7 +39,7 @@ OWNERSHIP_KEY: Final = -1
 STATE_KEY: Final = 0
 CHECKPOINT_PAGES: Final = (350, 650)
 """After so many pages in the write-ahead log (about 2 MB), a commit also copies them into the database. Everybody waits
-for that, 3 ms for 500 of them and 24 ms for 4,000; all of the copying together takes the same time however it is divided.
+for that, 3 ms for 500 of them and 24 ms for 4,000; in all it takes as long, however it is divided.
 
 Each database has a number of its own between these. With one for all, the members of a loaded cluster, which write the
 same, would stand still together, instead of one while the others are a majority.

@@ -189,6 +189,7 @@ async def test_leadership_goes_where_it_is_sent_and_nowhere_else(cluster: Cluste
 
 async def test_members_are_changed_and_what_makes_no_sense_is_refused(cluster: Cluster) -> None:
     async with cluster.client() as client:
+        await client.propose(b"1")  # before its first commit, a new leader refuses to change anybody
         changed = await client.change_membership([Member("n3", suffrage=Suffrage.LEARNER)])
         assert changed.voters() == {"n1", "n2"}
         assert changed.member("n3") == Member("n3", (cluster.addresses["n3"],), Suffrage.LEARNER)
@@ -207,6 +208,8 @@ async def test_a_snapshot_that_is_asked_for_cuts_the_log_of_the_node_that_was_as
 
 
 async def test_a_change_that_was_begun_without_a_majority_is_in_doubt(cluster: Cluster) -> None:
+    async with cluster.client() as client:
+        await client.propose(b"1")  # before its first commit, a new leader refuses to change anybody
     leader = await cluster.leader()
     for node_id in NODE_IDS:
         if node_id != leader:

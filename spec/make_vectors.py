@@ -26,7 +26,7 @@ from raftsdk.messages import MESSAGE_KINDS, Message, MessageKind
 from raftsdk.ports.codec import Codec
 from raftsdk.testing.conformance.values import canonical, message_of
 from raftsdk.types import Identity
-from raftsdk.wire.frame import Flags, Frame, parse_frame
+from raftsdk.wire.frame import Frame, parse_frame
 from raftsdk.wire.hello import HelloRefused, ProtocolRange, Terms, decode_hello, encode_hello, negotiate
 from raftsdk.wire.packing import unpack
 
@@ -219,7 +219,7 @@ def _unpacked(data: bytes) -> Vector:
     """What a receiver makes of `data` where packing is agreed on, and groups are."""
     frame = parse_frame(data, MAX_FRAME_BYTES, groups=True, packing=True)
     try:
-        messages = unpack(frame) if frame.flags & Flags.PACKED else [frame]
+        messages = unpack(frame)
     except WireError as error:
         return {"violation": error.reason}
     group = {"group": frame.group} if frame.group else {}

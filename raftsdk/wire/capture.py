@@ -88,7 +88,7 @@ def agreed_codec(data: bytes) -> str:
 def _seen(offset: int, data: bytes, codecs: Mapping[str, Codec], codec: str) -> Iterator[Seen]:
     try:
         frame = parse_frame(data, groups=True, packing=True)
-        messages = unpack(frame) if frame.flags & Flags.PACKED else [frame]
+        messages = unpack(frame)
     except WireError as error:
         body_bytes = max(len(data) - FRAME_HEADER_BYTES, 0)
         yield Seen(offset=offset, body_bytes=body_bytes, trouble=f"{error.reason}: {error}")

@@ -83,9 +83,11 @@ def _frame_of(run: list[Outgoing]) -> bytes:
 
 
 def unpack(frame: Frame) -> list[Frame]:
-    """The frames that a packed one stands for; their bodies are views into its own. Raises `WireError` when its body is
-    not as the format has it.
+    """The frames that a packed one stands for, their bodies views into its own; of another, itself. Raises `WireError`
+    when the body is not as the format has it.
     """
+    if not frame.flags & Flags.PACKED:
+        return [frame]
     body, end, place = frame.body, len(frame.body), 0
     kind, flags, group, call_id = frame.kind, frame.flags & ~Flags.PACKED, frame.group, frame.call_id
     length_at, prefix = _LENGTH.unpack_from, _LENGTH.size

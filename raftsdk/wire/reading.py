@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Final
 
 from raftsdk.ports import Connection
-from raftsdk.wire.frame import Flags, Frame, parse_frame
+from raftsdk.wire.frame import Frame, parse_frame
 from raftsdk.wire.hello import GROUPS, PACKING, HelloAccepted
 from raftsdk.wire.packing import unpack
 
@@ -27,8 +27,7 @@ async def read_frames(connection: Connection, agreed: HelloAccepted, take: Calla
             if served >= FRAMES_A_TURN:
                 served = 0
                 await asyncio.sleep(0)
-            frame = parse_frame(data, connection.max_frame_bytes, groups, packing)
-            messages = unpack(frame) if frame.flags & Flags.PACKED else (frame,)
+            messages = unpack(parse_frame(data, connection.max_frame_bytes, groups, packing))
             served += len(messages)
             for message in messages:
                 take(message)

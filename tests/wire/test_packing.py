@@ -35,8 +35,7 @@ MESSAGES = st.lists(st.tuples(KINDS, FLAGS, CALL_IDS, BODIES, st.none(), GROUPS)
 
 def read(frames: list[bytes]) -> list[Frame]:
     """What a receiver makes of them."""
-    parsed = [parse_frame(data, ROOM, groups=True, packing=True) for data in frames]
-    return [message for frame in parsed for message in (unpack(frame) if frame.flags & Flags.PACKED else [frame])]
+    return [message for data in frames for message in unpack(parse_frame(data, ROOM, groups=True, packing=True))]
 
 
 def asked(*bodies: bytes, first_call_id: int = 1) -> list[Outgoing]:
@@ -129,8 +128,7 @@ def proposals(*commands: bytes) -> bytes:
 
 def understood(frame: Frame) -> list[tuple[int, Message]]:
     """The call ids and messages of a frame, packed or not."""
-    messages = unpack(frame) if frame.flags & Flags.PACKED else [frame]
-    return [(each.call_id, CODEC.decode(MessageKind(each.kind), each.body)) for each in messages]
+    return [(each.call_id, CODEC.decode(MessageKind(each.kind), each.body)) for each in unpack(frame)]
 
 
 async def test_packed_requests_are_delivered_in_order_and_their_answers_come_packed() -> None:

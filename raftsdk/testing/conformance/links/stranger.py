@@ -149,7 +149,7 @@ class Stranger:
             raise AssertionError(f"the connection ended where {what} was due")
         try:
             received = parse_frame(data, groups=self.groups, packing=self.packing)
-            first, *later = unpack(received) if received.flags & Flags.PACKED else [received]
+            first, *later = unpack(received)
         except WireError as error:
             raise Mismatch(f"{what} is no sound frame: {error.reason}: {error}", data=data) from None
         self._received[:0] = [
